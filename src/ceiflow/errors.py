@@ -1,0 +1,50 @@
+"""The errors that a user sees: each names the file, the field, what was found and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with an input.
+
+    Parameters
+    ----------
+    file : str
+        The file in question, as the user wrote it.
+    field : str
+        Key, row and column, or axis within that file.
+    found, expected : str
+        What stands there, and what should.
+    """
+
+    file: str
+    field: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: found {self.found}; expected {self.expected}"
+
+
+class CeiflowError(Exception):
+    """Base of all errors that come from the input and not from the program."""
+
+
+class StudyError(CeiflowError):
+    """The configuration or a sheet is wrong; holds every fault at once."""
+
+    def __init__(self, faults: Iterable[Fault]):
+        self.faults = list(faults)
+        lines = "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(f"{len(self.faults)} fault(s) in the study:\n{lines}")
+
+
+class SignalError(CeiflowError):
+    """A raw file that cannot be used; it fails its own acquisition only."""
+
+    def __init__(self, file: object, field: str, found: object, expected: object):
+        self.fault = Fault(str(file), field, str(found), str(expected))
+        super().__init__(str(self.fault))
