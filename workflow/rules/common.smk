@@ -1,0 +1,81 @@
+"""The study's sheets, the wildcards, and the helper functions that rules call."""
+
+import re
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+from ceiflow.errors import StudyError
+from ceiflow.report.closing import closing_text
+from ceiflow.study import module_digest, validate
+from ceiflow.study.measurements import IMAGE_MODALITIES
+
+try:
+    STUDY = validate(config, Path.cwd())
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+config.update(STUDY.config)
+
+# Rows that are excluded are reported, and not analysed.
+ACQUISITIONS = {row["acquisition_id"]: row for row in STUDY.acquisitions if not row["exclude"]}
+CONDITIONS = {row["cell_id"]: row["condition"] for row in STUDY.cells}
+CELLS = sorted(row["cell_id"] for row in STUDY.cells)
+MAPS = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_si")
+SPECTRA = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum")
+IMAGES = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES)
+RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}
+
+
+def one_of(names):
+    """A wildcard constraint that lets these names through and nothing else."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    acquisition=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    cell=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    retrieved=one_of(RETRIEVED),
+
+
+def sections(*names):
+    """The parts of the configuration that a rule reads, so that it reruns for these alone."""
+    return {name: config[name] for name in names}
+
+
+def raw_paths(row):
+    """Paths of an acquisition's raw files, as the sheet writes them."""
+    return [row[key] for key in ("path", "low_loss_path", "adf_path") if row.get(key)]
+
+
+def raw_files(wildcards):
+    """Raw files that are there or that a rule makes; an absent one fails its own row, not the run."""
+    made = {*RETRIEVED, *DEMO_FILES}
+    paths = raw_paths(ACQUISITIONS[wildcards.acquisition])
+    return [path for path in dict.fromkeys(paths) if path in made or Path(path).exists()]
+
+
+def sheet_row(wildcards):
+    """What the sheet says of one acquisition; the columns that only group it are left out."""
+    grouping = {"cell_id", "particle_id", "region_id", "frame", "exclude", "note"}
+    row = ACQUISITIONS[wildcards.acquisition]
+    return {key: value for key, value in row.items() if key not in grouping}
+
+
+def identity(wildcards):
+    """Name and modality of one acquisition; all else that a stage needs stands in its signal file."""
+    row = ACQUISITIONS[wildcards.acquisition]
+    return {key: row[key] for key in ("acquisition_id", "modality")}
+
+
+def pristine_images(wildcards):
+    """Measured pristine images of the same modality, which calibrate the gap of all others."""
+    row = ACQUISITIONS[wildcards.acquisition]
+    if config["images"]["bias"] == "none" or CONDITIONS[row["cell_id"]] == "pristine":
+        return []
+    return [
+        f"<results>/images/{name}/summary.json"
+        for name in IMAGES
+        if CONDITIONS[ACQUISITIONS[name]["cell_id"]] == "pristine"
+        and ACQUISITIONS[name]["modality"] == row["modality"]
+    ]

@@ -1,0 +1,79 @@
+"""From acquisitions to cells to claims."""
+
+
+def measured(name):
+    """One kind of file of every analysed acquisition."""
+    folders = {"eels": MAPS + SPECTRA, "images": IMAGES}
+    return [f"<results>/{folder}/{item}/{name}" for folder, items in folders.items() for item in items]
+
+
+rule collect_measurements:
+    """One table of measurements and one of acquisitions, failed and excluded ones included."""
+    input:
+        measurements=measured("measurements.tsv"),
+        summaries=measured("summary.json"),
+        cells=config["cells"],
+        acquisitions=config["acquisitions"],
+    output:
+        measurements="<results>/tables/measurements.tsv",
+        acquisitions="<results>/tables/acquisitions.tsv",
+    log:
+        "<logs>/collect_measurements/study.log",
+    benchmark:
+        "<benchmarks>/collect_measurements/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,  # tables of thousands of acquisitions
+    params:
+        code=module_digest("ceiflow.statistics"),
+    script:
+        "../scripts/collect_measurements.py"
+
+
+rule aggregate_cells:
+    """Acquisition to region to particle to cell, and the variance at each level."""
+    input:
+        measurements="<results>/tables/measurements.tsv",
+        cells=config["cells"],
+    output:
+        cells="<results>/tables/cells.tsv",
+        heterogeneity="<results>/tables/heterogeneity.tsv",
+    log:
+        "<logs>/aggregate_cells/study.log",
+    benchmark:
+        "<benchmarks>/aggregate_cells/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,  # tables of thousands of acquisitions
+    params:
+        config=sections("statistics"),
+        code=module_digest("ceiflow.statistics"),
+    script:
+        "../scripts/aggregate_cells.py"
+
+
+rule judge_claims:
+    """Estimate, interval and verdict of every registered claim."""
+    input:
+        measurements="<results>/tables/measurements.tsv",
+        cells=config["cells"],
+    output:
+        claims="<results>/tables/claims.tsv",
+    log:
+        "<logs>/judge_claims/study.log",
+    benchmark:
+        "<benchmarks>/judge_claims/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,  # tables of thousands of acquisitions
+    params:
+        config=sections("claims", "statistics"),
+        code=module_digest("ceiflow.statistics"),
+    script:
+        "../scripts/judge_claims.py"

@@ -1,0 +1,24 @@
+"""Instrument files into canonical signal files."""
+
+
+rule ingest:
+    """Data, axes in eV and nm, and metadata with their origin; or the reason why not."""
+    input:
+        raw=raw_files,
+    output:
+        signal="<results>/signals/{acquisition}.h5",
+    log:
+        "<logs>/ingest/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/ingest/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,  # readers that cannot read lazily hold a whole file
+    params:
+        acquisition=sheet_row,
+        config=sections("microscope", "strict"),
+        code=module_digest("ceiflow.signals"),
+    script:
+        "../scripts/ingest.py"

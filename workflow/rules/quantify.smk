@@ -1,0 +1,129 @@
+"""Spectra: energy axis, cross-sections, fit, layer."""
+
+
+# A single spectrum has no surface, so it goes another way to the same places.
+ruleorder: measure_spectrum > measure_spectrum_image
+
+
+rule calibrate:
+    """Energy axes put right on the zero-loss peak and on edges, with the residual of each."""
+    input:
+        signal="<results>/signals/{acquisition}.h5",
+    output:
+        signal="<results>/calibrated/{acquisition}.h5",
+    log:
+        "<logs>/calibrate/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/calibrate/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,  # a few blocks of the largest signal
+    params:
+        config=sections("eels", "detector", "strict"),
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/calibrate.py"
+
+
+rule edges:
+    """Cross-sections and edge shapes, once for every microscope setting that occurs."""
+    input:
+        signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
+    output:
+        edges="<results>/study/edges.h5",
+    log:
+        "<logs>/edges/study.log",
+    benchmark:
+        "<benchmarks>/edges/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,  # eXSpy and what it imports
+    params:
+        config=sections("eels"),
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/edges.py"
+
+
+rule quantify:
+    """Areal densities, fractions and t/lambda of every pixel, with their errors."""
+    input:
+        signal="<results>/calibrated/{acquisition}.h5",
+        edges="<results>/study/edges.h5",
+    output:
+        fit="<results>/eels/{acquisition}/fit.h5",
+    log:
+        "<logs>/quantify/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/quantify/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,  # two blocks of pixels and their weights
+    params:
+        config=sections("eels", "detector", "strict"),
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/quantify.py"
+
+
+rule measure_spectrum_image:
+    """The layer along the surface, zones, and what each is made of."""
+    input:
+        signal="<results>/calibrated/{acquisition}.h5",
+        edges="<results>/study/edges.h5",
+        fit="<results>/eels/{acquisition}/fit.h5",
+    output:
+        maps="<results>/eels/{acquisition}/maps.h5",
+        layer="<results>/eels/{acquisition}/layer.tsv",
+        spectra="<results>/eels/{acquisition}/spectra.tsv",
+        measurements="<results>/eels/{acquisition}/measurements.tsv",
+        summary="<results>/eels/{acquisition}/summary.json",
+    log:
+        "<logs>/measure_spectrum_image/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/measure_spectrum_image/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,  # zone spectra are summed by blocks
+    params:
+        acquisition=identity,
+        config=sections("eels", "detector", "layer", "statistics", "strict"),
+        code=module_digest("ceiflow.layer", "ceiflow.eels"),
+    script:
+        "../scripts/measure_spectrum_image.py"
+
+
+rule measure_spectrum:
+    """What a single spectrum holds; it has no surface."""
+    input:
+        signal="<results>/calibrated/{acquisition}.h5",
+        edges="<results>/study/edges.h5",
+    output:
+        spectra="<results>/eels/{acquisition}/spectra.tsv",
+        measurements="<results>/eels/{acquisition}/measurements.tsv",
+        summary="<results>/eels/{acquisition}/summary.json",
+    wildcard_constraints:
+        acquisition=one_of(SPECTRA),
+    log:
+        "<logs>/measure_spectrum/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/measure_spectrum/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,  # one spectrum
+    params:
+        acquisition=identity,
+        config=sections("eels", "detector", "statistics", "strict"),
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/measure_spectrum.py"

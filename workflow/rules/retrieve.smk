@@ -1,0 +1,26 @@
+"""Public raw files, fetched from their address and held against their digest."""
+
+
+def retrieved_file(wildcards):
+    """Address and sha256 of one file of `retrieve: files`."""
+    return RETRIEVED[wildcards.retrieved]
+
+
+rule retrieve:
+    """One raw file from its public address, a mirror, or an installed package."""
+    output:
+        file="{retrieved}",
+    log:
+        "<logs>/retrieve/{retrieved}.log",
+    benchmark:
+        "<benchmarks>/retrieve/{retrieved}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=200,  # copied in pieces
+    params:
+        file=retrieved_file,
+        mirror=config["retrieve"]["mirror"],
+    script:
+        "../scripts/retrieve.py"

@@ -1,0 +1,14 @@
+"""Read one acquisition's raw files."""
+
+from pathlib import Path
+
+from ceiflow.jobs import run_stage
+
+
+def ingest(input, output, params):
+    from ceiflow import signals
+
+    signals.ingest(params.acquisition, params.config, Path(), Path(output.signal))
+
+
+run_stage(snakemake, ingest)

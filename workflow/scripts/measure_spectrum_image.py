@@ -1,0 +1,17 @@
+"""Measure the layer in one spectrum image."""
+
+from pathlib import Path
+
+from ceiflow.jobs import run_stage
+
+
+def measure_spectrum_image(input, output, params):
+    from ceiflow import layer
+
+    outputs = {name: Path(path) for name, path in output.items()}
+    layer.measure_spectrum_image(
+        Path(input.signal), Path(input.fit), Path(input.edges), outputs, params.acquisition, params.config
+    )
+
+
+run_stage(snakemake, measure_spectrum_image)
