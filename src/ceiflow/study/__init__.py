@@ -1,1 +1,28 @@
-"""Room: study."""
+"""The study: configuration, sheets, metadata with their origin, provenance.
+
+Light, since every job imports it.
+"""
+
+from .claims import group_text, matches
+from .config import default_config, load_config
+from .digests import file_sha256, module_digest, seed_for
+from .manifest import write_manifest
+from .provenance import write_config, write_provenance
+from .validation import Study, absent_files, load_study, validate
+
+__all__ = [
+    "Study",
+    "absent_files",
+    "default_config",
+    "file_sha256",
+    "group_text",
+    "load_config",
+    "load_study",
+    "matches",
+    "module_digest",
+    "seed_for",
+    "validate",
+    "write_config",
+    "write_manifest",
+    "write_provenance",
+]

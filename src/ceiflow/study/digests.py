@@ -1,0 +1,60 @@
+"""Names for randomness, for code and for files."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def seed_for(seed: int, *names: str) -> int:
+    """A seed of 63 bits for one random stream, from the study's seed and the item's own names.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the study.
+    *names : str
+        What the stream is for, such as "bootstrap", "short-1". Their borders count: ("ab", "c") is not
+        ("a", "bc").
+    """
+    text = "\0".join([str(int(seed)), *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@cache
+def module_digest(*names: str) -> str:
+    """Digest of the source of modules and of all below them, without importing any.
+
+    A rule carries it as a parameter, so that a change of science code reruns what it touches.
+
+    Parameters
+    ----------
+    *names : str
+        Modules such as "ceiflow.eels".
+
+    Raises
+    ------
+    ModuleNotFoundError
+        For a name that is no module of this package.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(set(names)):
+        head, *parts = name.split(".")
+        path = _PACKAGE.joinpath(*parts)
+        files = [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else sorted(path.rglob("*.py"))
+        if head != _PACKAGE.name or not files:
+            raise ModuleNotFoundError(f"no module {name}", name=name)
+        for file in files:
+            # Line ends depend on the checkout, the code does not.
+            source = file.read_bytes().replace(b"\r\n", b"\n")
+            digest.update(f"{file.relative_to(_PACKAGE).as_posix()}\0{len(source)}\0".encode() + source)
+    return digest.hexdigest()[:16]
+
+
+def file_sha256(path: Path | str) -> str:
+    """Checksum of a file, read in pieces."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
