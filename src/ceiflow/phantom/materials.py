@@ -61,39 +61,39 @@ _LITHIUM_K = ((60.0, 0.04),)
 
 MATERIALS = {
     "NMC532": Material(
-        {"O": 58.6, "Mn": 8.79, "Co": 5.86, "Ni": 14.66}, 151.0, 260.0, 25.0, 14.0, _METAL_M, 1.2e-6, 2.95,
+        {"O": 58.6, "Mn": 8.79, "Co": 5.86, "Ni": 14.66}, 151.0, 260.0, 25.0, 14.0, _METAL_M, 0.9e-6, 2.95,
         oxygen={"oxide": 1.0}, potential_V=19.0, scattering=8.0,
     ),
     "LMR": Material(
-        {"O": 60.6, "Mn": 14.54, "Co": 3.64, "Ni": 6.06}, 155.0, 275.0, 24.6, 13.5, _METAL_M, 1.1e-6, 2.9,
+        {"O": 60.6, "Mn": 14.54, "Co": 3.64, "Ni": 6.06}, 155.0, 275.0, 24.6, 13.5, _METAL_M, 0.85e-6, 2.9,
         oxygen={"oxide": 1.0}, potential_V=18.0, scattering=7.4,
     ),
     "rocksalt": Material(
-        {"O": 50.0, "Mn": 15.0, "Co": 10.0, "Ni": 25.0}, 142.0, 220.0, 23.4, 13.0, _METAL_M, 1.5e-6, 3.0,
+        {"O": 50.0, "Mn": 15.0, "Co": 10.0, "Ni": 25.0}, 142.0, 220.0, 23.4, 13.0, _METAL_M, 1.1e-6, 3.0,
         oxygen={"rocksalt": 1.0}, metal="rocksalt", potential_V=22.0, scattering=9.5,
     ),
     "Li2CO3": Material(
-        {"C": 17.2, "O": 51.6}, 181.0, 700.0, 23.2, 11.0, _LITHIUM_K, 4.6e-7, 2.8,
+        {"C": 17.2, "O": 51.6}, 181.0, 700.0, 23.2, 11.0, _LITHIUM_K, 2.9e-7, 2.8,
         carbon={"carbonate": 1.0}, oxygen={"carbonate": 1.0}, potential_V=9.5, scattering=1.6,
     ),
     "ROCO2Li": Material(
-        {"C": 23.8, "O": 35.7}, 198.0, 850.0, 22.6, 12.0, _LITHIUM_K, 4.0e-7, 2.85,
+        {"C": 23.8, "O": 35.7}, 198.0, 850.0, 22.6, 12.0, _LITHIUM_K, 2.6e-7, 2.85,
         carbon={"carbonate": 0.5, "ether": 0.5}, oxygen={"carbonate": 0.67, "ether": 0.33}, potential_V=8.2,
         scattering=1.2,
     ),
     "polyether": Material(
-        {"C": 32.8, "O": 16.4}, 210.0, 1100.0, 22.0, 12.5, (), 3.2e-7, 2.75,
+        {"C": 32.8, "O": 16.4}, 210.0, 1100.0, 22.0, 12.5, (), 2.2e-7, 2.75,
         carbon={"ether": 0.7, "aliphatic": 0.3}, oxygen={"ether": 1.0}, potential_V=7.0, scattering=0.8,
     ),
     "LiF": Material(
-        {"F": 61.3}, 172.0, 600.0, 24.8, 10.0, _LITHIUM_K, 5.2e-7, 3.1, potential_V=10.0, scattering=2.0,
+        {"F": 61.3}, 172.0, 600.0, 24.8, 10.0, _LITHIUM_K, 3.6e-7, 3.1, potential_V=10.0, scattering=2.0,
     ),
     "LixPOyFz": Material(
-        {"O": 22.3, "F": 22.3}, 185.0, 650.0, 23.5, 12.0, ((133.0, 0.03),), 6.0e-7, 3.3,
+        {"O": 22.3, "F": 22.3}, 185.0, 650.0, 23.5, 12.0, ((133.0, 0.03),), 4.5e-7, 3.3,
         oxygen={"ether": 1.0}, potential_V=9.0, scattering=1.9,
     ),
     "carbon": Material(
-        {"C": 95.0}, 188.0, 800.0, 23.8, 12.0, (), 6.0e-7, 2.9,
+        {"C": 95.0}, 188.0, 800.0, 23.8, 12.0, (), 4.5e-7, 2.9,
         carbon={"sp2": 0.8, "aliphatic": 0.2}, potential_V=9.5, scattering=1.2,
     ),
 }  # fmt: skip
