@@ -1,0 +1,292 @@
+"""Lattice against none: the field whose contour is where the crystal's fringes end."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import fft, ndimage, stats
+
+from ceiflow.images.field import (
+    FIELD_STEP_NM,
+    Field,
+    average_where,
+    block_factor,
+    clean,
+    frame_is_far,
+    pool,
+    smooth,
+)
+from ceiflow.images.spots import Spot, find_spots, flattened
+
+# Gaussian windows, one standard deviation in fringes: narrow for the place, wide for the verdict.
+POSITION_FRINGES = 1.5
+DETECTION_FRINGES = 3.0
+MINIMUM_WINDOW_NM = 0.4
+FALSE_DISCOVERY = 0.05
+HALF = 0.5
+# Directions in which fringes of turbostratic carbon are looked for.
+DIRECTIONS = 12
+CONTROLS = 8
+
+
+def lattice_field(
+    image: np.ndarray,
+    pixel_size_nm: float,
+    spacing_range_nm: tuple[float, float] = (0.18, 0.75),
+    matter: Field | None = None,
+) -> Field:
+    """The crystal's fringe amplitude over its plateau near the edge.
+
+    The lattice's frequencies are found in the image itself (`spots.find_spots`). At each the image is demodulated
+    with a Gaussian window; the noise power there is that of control directions at the same |g|, taken locally, so
+    that a change of texture is no lattice. Where the summed excess in a wide window passes a false-discovery
+    threshold is crystal. In a narrow window the amplitude at a straight edge is half of that inside: the field is
+    the amplitude over its plateau just inside the edge, its level 1/2.
+
+    Parameters
+    ----------
+    image : (rows, columns) array
+        Intensities.
+    pixel_size_nm : float
+        Width of a pixel, in nm.
+    spacing_range_nm : (float, float)
+        Spacings looked for.
+    matter : Field or None
+        From `matter_field` of the same image: lattice counts only where there is matter.
+
+    Returns
+    -------
+    Field
+        `notes`: `lattice` (bool), `spots` (list of dicts: spacing_nm, angle_deg, significance, tiles),
+        `turbostratic` (bool), `smallest_spacing_nm`, `largest_spacing_nm` (of the spots used), `window_nm` (full
+        width of the position window), `reason`. `maps["crystal"]`: bool, the detected crystal (main body);
+        `maps["positive"]`: bool, everything lattice-positive, islands in the layer too.
+
+    Raises
+    ------
+    ValueError
+        For an array that is no image, or a pixel size that is not positive.
+    """
+    if not (pixel_size_nm and math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
+        raise ValueError(f"a positive pixel size is needed; found {pixel_size_nm!r}")
+    cleaned, notes = clean(image)
+    low = max(spacing_range_nm[0], 2.3 * pixel_size_nm)
+    out_bin = block_factor(pixel_size_nm, FIELD_STEP_NM)
+    if matter is not None:
+        out_bin = matter.bin
+    if low >= spacing_range_nm[1]:
+        shape = (image.shape[0] // out_bin, image.shape[1] // out_bin)
+        return _none(shape, out_bin, pixel_size_nm, notes, "pixels too wide for these spacings")
+    factor = _dividing(out_bin, block_factor(pixel_size_nm, low / 2.6))
+    rows, columns = (n // out_bin * out_bin for n in image.shape)
+    pooled = pool(cleaned[:rows, :columns], factor)
+    step = factor * pixel_size_nm
+    flat = flattened(pooled, max(1.5, 0.6 * spacing_range_nm[1] / step))
+    spots, found = find_spots(flat, step, (low, spacing_range_nm[1]))
+    notes |= found
+    shape = (rows // out_bin, columns // out_bin)
+    if not spots and not found["turbostratic"]:
+        return _none(shape, out_bin, pixel_size_nm, notes, "no lattice fringes found")
+    inside = matter.values > 0.3 if matter is not None else np.ones(shape, bool)
+    return _field(flat, step, out_bin // factor, spots, found, inside, notes, out_bin, pixel_size_nm)
+
+
+def _none(shape, out_bin, pixel_size_nm, notes, reason) -> Field:
+    empty = np.zeros(shape, bool)
+    notes = {"turbostratic": False, **notes, "lattice": False, "spots": [], "reason": reason}
+    return Field(
+        np.zeros(shape, np.float32), out_bin * pixel_size_nm, HALF, 0.0, float("nan"), notes, out_bin,
+        frame_is_far(shape, 0), {"crystal": empty, "positive": empty.copy()},
+    )  # fmt: skip
+
+
+def _dividing(whole: int, most: int) -> int:
+    """The largest divisor of `whole` that is not above `most`."""
+    return max(d for d in range(1, max(1, min(whole, most)) + 1) if whole % d == 0)
+
+
+class Demodulator:
+    """Complex amplitude of any frequency of one image, on a grid coarser by a whole factor.
+
+    The window acts in Fourier space, where a patch about the frequency is all that is left of the image: the
+    inverse transform is as small as the coarse grid.
+    """
+
+    def __init__(self, flat: np.ndarray, step_nm: float, factor: int, taper_nm: float = 0.5):
+        self.shape = (flat.shape[0] // factor, flat.shape[1] // factor)
+        self.step, self.factor = step_nm, factor
+        ramp = [_taper(n, max(2, int(taper_nm / step_nm))) for n in flat.shape]
+        self.transform = fft.fft2(flat * ramp[0][:, None] * ramp[1][None, :], workers=1)
+        self.size = flat.shape
+
+    def amplitude(self, g_row: float, g_column: float, sigma_nm: float) -> np.ndarray:
+        """Complex amplitude of exp(2 pi i g r) in a Gaussian window of one standard deviation `sigma_nm`."""
+        axes = []
+        for g, size, out in zip((g_row, g_column), self.size, self.shape, strict=True):
+            centre = int(round(g * size * self.step))
+            offset = fft.fftfreq(out, 1 / out).astype(int)
+            frequency = (centre + offset) / (size * self.step) - g
+            window = np.exp(-2 * (np.pi * sigma_nm * frequency) ** 2)
+            # Coarse samples stand in the middle of their block of fine ones.
+            shift = np.exp(2j * np.pi * offset * (self.factor - 1) / 2 / size)
+            axes.append(((centre + offset) % size, (window * shift).astype(np.complex64)))
+        (rows, weight_r), (columns, weight_c) = axes
+        patch = self.transform[np.ix_(rows, columns)] * weight_r[:, None] * weight_c[None, :]
+        return fft.ifft2(patch, workers=1) * (patch.size / (self.size[0] * self.size[1]))
+
+
+def _taper(length: int, width: int) -> np.ndarray:
+    """Ones with cosine ramps at both ends."""
+    ramp = np.ones(length, np.float32)
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(width) + 0.5) / width)
+    ramp[:width] = rise
+    ramp[-width:] = rise[::-1]
+    return ramp
+
+
+def _bands(spots: list[Spot], found: dict) -> list[dict]:
+    """What is demodulated: each spot by itself; turbostratic carbon as one band of many directions."""
+    bands = [
+        {
+            "frequency": s.frequency,
+            "directions": [math.atan2(s.g_row, s.g_column)],
+            "sigma": max(POSITION_FRINGES * s.spacing_nm, MINIMUM_WINDOW_NM),
+        }
+        for s in spots
+    ]
+    if found["turbostratic"]:
+        spacing = found["turbostratic_spacing_nm"]
+        directions = [math.pi * k / DIRECTIONS for k in range(DIRECTIONS)]
+        bands.append(
+            {"frequency": 1 / spacing, "directions": directions, "sigma": POSITION_FRINGES * spacing}
+        )
+    return bands
+
+
+def _field(flat, step, factor, spots, found, inside, notes, out_bin, pixel_size_nm) -> Field:
+    """Demodulate, test, and normalise."""
+    demodulator = Demodulator(flat, step, factor)
+    coarse = step * factor
+    bands = _bands(spots, found)
+    sigma = max(band["sigma"] for band in bands)
+    ratio = np.zeros(demodulator.shape, np.float32)
+    energy = np.zeros(demodulator.shape, np.float32)
+    for band in bands:
+        signal, wide, noise = _energies(demodulator, band, spots, sigma, coarse)
+        # Every spot in units of its own strongest amplitude: each passes a quarter (of energy) at the edge.
+        strong = np.percentile((wide - noise)[inside], 99) if inside.any() else 1.0
+        excess = signal - noise * (sigma_ratio(band, sigma))
+        energy += excess * max(float(strong), 0.0) / max(float(np.median(noise)), 1e-12) ** 2
+        ratio = np.maximum(ratio, wide / np.maximum(noise, 1e-20) * 1.0)
+    positive = _positive(ratio, inside, coarse, sigma, len(bands) * len(bands[-1]["directions"]))
+    crystal = _main_body(positive, coarse)
+    notes |= {
+        "lattice": bool(crystal.any()),
+        "spots": [s.as_note() for s in spots],
+        "smallest_spacing_nm": round(min(1 / b["frequency"] for b in bands), 4),
+        "largest_spacing_nm": round(max(1 / b["frequency"] for b in bands), 4),
+        "window_nm": round(2.355 * sigma, 3),
+        "reason": "" if crystal.any() else "fringes nowhere above the false-discovery threshold",
+    }
+    values, null = _over_plateau(energy, crystal, positive, sigma / coarse)
+    margin = int(math.ceil(2 * sigma / coarse))
+    return Field(
+        values, coarse, HALF, sigma, null, notes, out_bin, frame_is_far(values.shape, margin),
+        {"crystal": crystal, "positive": positive},
+    )  # fmt: skip
+
+
+def sigma_ratio(band: dict, sigma: float) -> float:
+    """Noise energy in the position window over that in the detection window."""
+    return (DETECTION_FRINGES / POSITION_FRINGES) ** 2
+
+
+def _energies(demodulator, band, spots, sigma, coarse):
+    """Energy in the position window, in the detection window, and the noise energy of the latter, all local."""
+    wider = sigma * DETECTION_FRINGES / POSITION_FRINGES
+    extra = math.sqrt(wider**2 - sigma**2) / coarse
+    narrow_energy = np.zeros(demodulator.shape, np.float32)
+    wide_energy = np.zeros(demodulator.shape, np.float32)
+    for angle in band["directions"]:
+        g = band["frequency"] * math.sin(angle), band["frequency"] * math.cos(angle)
+        narrow = demodulator.amplitude(*g, sigma)
+        narrow_energy = np.maximum(narrow_energy, np.abs(narrow) ** 2)
+        wide = ndimage.gaussian_filter(narrow, extra, mode="nearest", truncate=3.0)
+        wide_energy = np.maximum(wide_energy, np.abs(wide) ** 2)
+    noise = _noise(demodulator, band, spots, wider, coarse)
+    return narrow_energy, wide_energy, noise
+
+
+def _noise(demodulator, band, spots, sigma, coarse) -> np.ndarray:
+    """Noise energy about |g| from directions where no spot is: the lower half of them, local mean."""
+    taken = [(s.g_row, s.g_column) for s in spots]
+    energies = []
+    reach = 2.5 / (2 * math.pi * sigma)
+    several = len(band["directions"]) > 1
+    for k in range(2 * CONTROLS):
+        angle = band["directions"][0] + math.pi * (k + 0.5) / (2 * CONTROLS)
+        # Beside a ring of turbostratic carbon noise is measured off its frequency.
+        frequency = band["frequency"] * (1.35 if several and k % 2 else 0.7 if several else 1.0)
+        g = frequency * math.sin(angle), frequency * math.cos(angle)
+        if any(min(math.hypot(g[0] - a, g[1] - b), math.hypot(g[0] + a, g[1] + b)) < reach for a, b in taken):
+            continue
+        energies.append(np.abs(demodulator.amplitude(*g, sigma)) ** 2)
+        if len(energies) == CONTROLS and not several:
+            break
+    if not energies:
+        return np.full(demodulator.shape, np.inf, np.float32)
+    # The mean of exponential values from their median: one control on a streak does not count.
+    local = np.median(energies, axis=0) / math.log(2)
+    return smooth(local.astype(np.float32), 1.5 * sigma / coarse) + 1e-12
+
+
+def _positive(ratio, inside, coarse, sigma, trials) -> np.ndarray:
+    """Where lattice passes the false-discovery threshold (Benjamini-Hochberg over independent windows)."""
+    chance = np.clip(-np.expm1(trials * np.log1p(-np.exp(-np.clip(ratio, 1e-6, 500)))), 1e-200, 1)
+    chance = np.where(inside, chance, 1.0)
+    stride = max(1, int(2 * sigma / coarse))
+    sample = np.sort(chance[::stride, ::stride].ravel())
+    line = FALSE_DISCOVERY * np.arange(1, sample.size + 1) / sample.size
+    passing = np.flatnonzero(sample <= line)
+    if passing.size == 0:
+        return np.zeros(ratio.shape, bool)
+    return chance <= min(line[passing[-1]], 0.01)
+
+
+def _main_body(positive: np.ndarray, coarse: float) -> np.ndarray:
+    """The crystal itself: parts of at least 12 nm^2 and a twentieth of the largest; holes closed."""
+    labels, count = ndimage.label(positive)
+    if count == 0:
+        return positive
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    keep = (areas * coarse**2 >= 12.0) & (areas >= 0.05 * areas.max())
+    keep[0] = False
+    return ndimage.binary_fill_holes(keep[labels])
+
+
+def _over_plateau(energy, crystal, positive, sigma) -> tuple[np.ndarray, float]:
+    """Amplitude over its local plateau just inside the edge; and its scatter where nothing is."""
+    if not crystal.any():
+        return np.zeros(energy.shape, np.float32), float("nan")
+    amplitude = np.sqrt(np.clip(energy, 0, None))
+    body = crystal
+    values = amplitude
+    for _ in range(3):
+        depth = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1]
+        rim = (depth > 1.5 * sigma) & (depth < 5 * sigma)
+        if not rim.any():
+            rim = body
+        typical = float(np.median(amplitude[rim]))
+        plateau = average_where(amplitude, rim, 5 * sigma, typical)
+        values = amplitude / np.maximum(plateau, 0.2 * typical + 1e-20)
+        body = (values > HALF) & ndimage.binary_dilation(crystal, iterations=max(1, int(2 * sigma)))
+        body = ndimage.binary_fill_holes(body | (depth > 3 * sigma))
+    depth = ndimage.distance_transform_edt(np.pad(crystal, 1, mode="edge"))[1:-1, 1:-1]
+    values = np.where(depth > 3 * sigma, np.maximum(values, 0.9), values)
+    outside = ndimage.distance_transform_edt(~crystal)
+    far = outside > 3 * sigma
+    null = float(np.std(values[far])) if far.sum() > 50 else float("nan")
+    values = np.where(outside > 2.5 * sigma, np.minimum(values, 0.3), values)
+    return values.astype(np.float32), null

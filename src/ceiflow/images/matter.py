@@ -1,0 +1,230 @@
+"""Matter against vacuum: the field whose contour is the outer edge of whatever stands in the frame."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import ndimage
+
+from ceiflow.images.field import (
+    FIELD_STEP_NM,
+    Field,
+    average_where,
+    block_factor,
+    clean,
+    frame_is_far,
+    pool,
+    smooth,
+)
+from ceiflow.images.vacuum import Background, find_background, texture_energy
+from ceiflow.units import electron_wavelength_nm
+
+# Excess of the texture over counting noise from which the ground of the frame is a film and not vacuum.
+SUPPORT_EXCESS = 1.6
+# A straight edge blurred by a Gaussian has its half height at the edge: the level of the normalised field.
+HALF = 0.5
+
+
+def matter_field(
+    image: np.ndarray,
+    pixel_size_nm: float,
+    modality: str = "hrtem",
+    defocus_nm: float | None = None,
+    beam_energy_keV: float | None = None,
+) -> Field:
+    """Particle, layer and support against vacuum, from brightness and texture.
+
+    Two features are measured against the vacuum of the same frame: the local mean, and the energy of the texture
+    between about 0.25 and 1 nm above counting noise. Each is divided by its own plateau just inside the edge, so
+    that both are 0 outside and 1 inside and pass 1/2 at the edge whatever the contrast; they are then averaged,
+    each place by the signal to noise of both. A Fresnel fringe is odd about an edge to first order, so it leaves
+    the half height in place as long as it is not wider than the averaging window, which follows the defocus.
+
+    Parameters
+    ----------
+    image : (rows, columns) array
+        Intensities; any real dtype.
+    pixel_size_nm : float
+        Width of a pixel, in nm.
+    modality : {"hrtem", "tem", "adf"}
+        Bright field (vacuum bright) or dark field (vacuum dark).
+    defocus_nm, beam_energy_keV : float or None
+        Where known they set the width of the window.
+
+    Returns
+    -------
+    Field
+        `values` 0 in vacuum, about 1 in matter, `level` 0.5. `notes`: `vacuum` (False: no vacuum in the frame, the
+        contour is no outer edge), `matter`, `support` (True: a film lies behind the particle, the edge is that of
+        the second level and absence of a layer cannot be claimed), `reason`, `texture_excess`, `weights`.
+        `maps["vacuum"]` and `maps["matter"]`: bool masks.
+
+    Raises
+    ------
+    ValueError
+        For an array that is no image, an unknown modality or a pixel size that is not positive.
+    """
+    if modality not in ("hrtem", "tem", "adf"):
+        raise ValueError(f"unknown modality {modality!r}: hrtem, tem or adf is expected")
+    if not (pixel_size_nm and math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
+        raise ValueError(f"a positive pixel size is needed; found {pixel_size_nm!r}")
+    cleaned, notes = clean(image)
+    factor = min(block_factor(pixel_size_nm, FIELD_STEP_NM), max(1, min(image.shape) // 64))
+    pooled = pool(cleaned, factor)
+    step = factor * pixel_size_nm
+    dark = modality == "adf"
+    widths = _widths(step, dark, defocus_nm, beam_energy_keV)
+    ground = find_background(pooled, step, dark, widths["fine"], widths["coarse"], widths["window"])
+    support = bool(ground.found and not dark and ground.excess > SUPPORT_EXCESS)
+    notes |= {
+        "vacuum": bool(ground.found and not support),
+        "support": support,
+        "texture_excess": None if math.isnan(ground.excess) else round(float(ground.excess), 3),
+        "reason": ground.reason,
+        "modality": modality,
+    }
+    if support:
+        notes["reason"] = (
+            "a film behind the particle: the edge is a change of texture, absence is not claimable"
+        )
+    values, matter, width, null, more = _normalised(pooled, ground, widths, dark)
+    notes |= more
+    if not ground.found:
+        notes |= {"vacuum": False, "reason": ground.reason or "no vacuum in the frame"}
+    margin = int(math.ceil(2 * max(widths["texture"], widths["mean"])))
+    return Field(
+        values=values,
+        step_nm=step,
+        level=HALF,
+        width_nm=width * step,
+        null_sigma=null,
+        notes=notes,
+        bin=factor,
+        valid=frame_is_far(values.shape, margin),
+        maps={"vacuum": ground.mask, "matter": matter},
+    )
+
+
+def _widths(
+    step: float, dark: bool, defocus_nm: float | None, beam_energy_keV: float | None
+) -> dict[str, float]:
+    """Gaussian widths in samples: the texture's band and window, the mean's window, the search window."""
+    fringe = 0.0
+    if not dark and defocus_nm is not None and beam_energy_keV:
+        fringe = math.sqrt(electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm))
+    mean = max(0.3, 0.45 * fringe)
+    return {
+        "fine": max(0.6, 0.09 / step),
+        "coarse": max(2.0, 0.40 / step),
+        "texture": max(2.5, max(0.40, 0.6 * fringe) / step),
+        "mean": max(1.0, mean / step),
+        "window": max(3.5, 0.8 / step),
+    }
+
+
+def _normalised(
+    image: np.ndarray, ground: Background, widths: dict[str, float], dark: bool
+) -> tuple[np.ndarray, np.ndarray, float, float, dict]:
+    """The field, the matter mask, its blur (samples), its noise in vacuum, and notes."""
+    level = np.maximum(ground.level, 1e-12) if not dark else ground.level
+    brightness = (image - level) if dark else (1 - image / level)
+    mean = smooth(brightness, widths["mean"])
+    features = {"mean": (mean, widths["mean"])}
+    if not dark:
+        energy = texture_energy(image / level, widths["fine"], widths["coarse"], widths["texture"])
+        # Counting noise is as large as the brightness; what vacuum has of it is the unit.
+        wide = np.clip(smooth(image / level, widths["window"]), 0.05, None)
+        unit = np.median((energy / wide)[ground.mask]) if ground.found else np.percentile(energy / wide, 1)
+        features["texture"] = (energy / (unit * wide) - 1, widths["texture"])
+    if not ground.found:
+        values = features["texture" if not dark else "mean"][0]
+        scale = max(float(np.median(values)), 1e-12)
+        matter = np.ones(image.shape, bool)
+        return (values / scale).astype(np.float32), matter, widths["mean"], float("nan"), {"matter": True}
+    noise = {name: _deviation(f[ground.mask]) for name, (f, _) in features.items()}
+    matter = _detected(image, brightness, ground, widths, dark)
+    if matter.mean() < 0.003:
+        flat = features["mean"][0] / max(8 * noise["mean"], 1e-12)
+        return flat.astype(np.float32), matter, widths["mean"], 0.125, {"matter": False}
+    signs = {"mean": 1.0, "texture": 1.0}
+    values, weights = _combined(features, noise, matter, signs)
+    matter = values > HALF
+    for _ in range(2):
+        values, weights = _combined(features, noise, matter | ~_reach(values), signs)
+        matter = values > HALF
+    share = weights["mean"]
+    width = float(np.sqrt(share * widths["mean"] ** 2 + (1 - share) * widths.get("texture", 0.0) ** 2))
+    null = _deviation(values[ground.mask])
+    return (
+        values,
+        matter,
+        width,
+        null,
+        {"matter": True, "weights": {k: round(v, 3) for k, v in weights.items()}},
+    )
+
+
+def _reach(values: np.ndarray) -> np.ndarray:
+    """Where the field was made at all."""
+    return np.isfinite(values)
+
+
+def _deviation(values: np.ndarray) -> float:
+    """Robust standard deviation, never zero."""
+    centre = np.median(values)
+    return max(1.4826 * float(np.median(np.abs(values - centre))), 1e-9)
+
+
+def _detected(
+    image: np.ndarray, brightness: np.ndarray, ground: Background, widths: dict[str, float], dark: bool
+) -> np.ndarray:
+    """Everything that differs from the ground in brightness or texture, tidy: no specks, no pinholes."""
+    wide = smooth(brightness, widths["window"])
+    hit = np.abs(wide - np.median(wide[ground.mask])) > 5 * _deviation(wide[ground.mask])
+    if dark:
+        hit = wide > 5 * _deviation(wide[ground.mask])
+    else:
+        level = np.maximum(ground.level, 1e-12)
+        energy = np.log(
+            np.maximum(
+                texture_energy(image / level, widths["fine"], widths["coarse"], widths["window"]), 1e-30
+            )
+            / np.clip(smooth(image / level, widths["window"]), 0.05, None)
+        )
+        hit |= energy > np.median(energy[ground.mask]) + 5 * _deviation(energy[ground.mask])
+    hit = ndimage.binary_opening(hit, iterations=max(1, int(widths["window"] / 2)))
+    labels, count = ndimage.label(hit)
+    if count == 0:
+        return hit
+    areas = np.bincount(labels.ravel())
+    keep = areas >= 0.002 * image.size
+    keep[0] = False
+    # The search window reaches beyond the edge by about its own width.
+    found = keep[labels]
+    inner = ndimage.binary_erosion(found, iterations=max(1, int(0.8 * widths["window"])), border_value=1)
+    return inner if inner.any() else found
+
+
+def _combined(
+    features: dict[str, tuple[np.ndarray, float]], noise: dict[str, float], matter: np.ndarray, signs: dict
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Features over their plateaus, averaged by signal to noise."""
+    depth = ndimage.distance_transform_edt(np.pad(matter, 1, mode="edge"))[1:-1, 1:-1]
+    above = np.zeros(matter.shape, np.float32)
+    below = np.full(matter.shape, 1e-12, np.float32)
+    power = {}
+    for name, (feature, sigma) in features.items():
+        rim = (depth > 1.5 * sigma) & (depth < 4.0 * sigma)
+        if not rim.any():
+            rim = matter
+        typical = float(np.median(feature[rim]))
+        plateau = average_where(feature, rim, max(8.0, 6 * sigma), typical)
+        plateau = np.clip(plateau, 0, None)
+        inside = _deviation((feature - plateau)[rim])
+        weight = 1 / (noise[name] ** 2 + 0.5 * inside**2)
+        above += weight * plateau * feature
+        below += weight * plateau * plateau
+        power[name] = float(weight * np.mean(plateau[rim] ** 2))
+    total = sum(power.values()) or 1.0
+    return above / below, {name: value / total for name, value in power.items()}

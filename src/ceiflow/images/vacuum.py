@@ -1,0 +1,206 @@
+"""Where an image shows nothing: the empty part of the frame that everything else is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import fft, ndimage
+
+from ceiflow.images.field import smooth
+
+
+@dataclass
+class Background:
+    """The part of the frame outside every particle.
+
+    `mask` says where; `level` is its brightness, followed smoothly over the whole frame; `excess` how far its
+    texture stands above counting noise (1: none, `nan`: not tested); `found` False where the frame has no such part.
+    """
+
+    mask: np.ndarray
+    level: np.ndarray
+    found: bool
+    excess: float
+    reason: str = ""
+
+
+def texture_energy(image: np.ndarray, fine: float, coarse: float, window: float) -> np.ndarray:
+    """Local mean of the squared band between Gaussians of `fine` and `coarse` samples."""
+    band = smooth(image, fine) - smooth(image, coarse)
+    return smooth(band * band, window)
+
+
+@lru_cache(maxsize=16)
+def noise_spread(fine: float, coarse: float, window: float) -> float:
+    """Standard deviation of ln(texture energy) of white noise: what pure counting looks like."""
+    noise = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    return float(np.std(np.log(texture_energy(noise, fine, coarse, window))[16:-16, 16:-16]))
+
+
+def modes(values: np.ndarray, width: float, share: float) -> list[float]:
+    """Positions of the peaks of a histogram smoothed by `width` that hold at least `share` of the values."""
+    low, high = np.percentile(values, [0.05, 99.95])
+    step = max(width / 3, (high - low) / 4000, 1e-9)
+    edges = np.arange(low - 4 * width, high + 4 * width + step, step)
+    if edges.size < 3:
+        return [float(np.median(values))]
+    counts, _ = np.histogram(values, edges)
+    density = ndimage.gaussian_filter1d(counts.astype(float), width / step, mode="constant")
+    centres = (edges[1:] + edges[:-1]) / 2
+    peaks = np.flatnonzero((density[1:-1] > density[:-2]) & (density[1:-1] >= density[2:])) + 1
+    around = [np.mean(np.abs(values - centres[i]) < 2.5 * width) for i in peaks]
+    return [float(centres[i]) for i, part in zip(peaks, around, strict=True) if part >= share]
+
+
+def followed(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Quadratic surface through the image where the mask is true: illumination changes slowly."""
+    rows, columns = image.shape
+    y, x = np.linspace(-1, 1, rows)[:, None], np.linspace(-1, 1, columns)[None, :]
+    terms = [np.ones((rows, columns)), y + 0 * x, x + 0 * y, y * y + 0 * x, y * x, x * x + 0 * y]
+    at = np.flatnonzero(mask)
+    at = at[:: max(1, at.size // 20000)]
+    if at.size < 50:
+        return np.full(image.shape, np.mean(image[mask]) if mask.any() else np.mean(image), np.float32)
+    # A plane, and curvature only where the mask spans the frame: no extrapolation of what was not seen.
+    span = [np.ptp(part) / size for part, size in zip(np.nonzero(mask), image.shape, strict=True)]
+    terms = terms if min(span) > 0.9 and mask.mean() > 0.35 else terms[:3]
+    design = np.stack([np.broadcast_to(t, image.shape).ravel()[at] for t in terms], axis=1)
+    data = image.ravel()[at].astype(float)
+    weight = np.ones(at.size)
+    for _ in range(4):
+        # A little ridge on the slopes keeps a small corner of vacuum from tilting the whole frame.
+        ridge = np.diag([0.0] + [0.02 * at.size] * (len(terms) - 1)) * (
+            0.0 if span and min(span) > 0.6 else 1.0
+        )
+        normal = (design * weight[:, None]).T @ design + ridge * 0.1
+        solution = np.linalg.solve(normal, (design * weight[:, None]).T @ data)
+        rest = data - design @ solution
+        scale = 1.4826 * np.median(np.abs(rest)) + 1e-12
+        weight = 1 / (1 + (rest / (3 * scale)) ** 2)
+    surface = sum(c * np.broadcast_to(t, image.shape) for c, t in zip(solution, terms, strict=True))
+    inside = image[mask]
+    return np.clip(surface, 0.5 * inside.mean(), 1.5 * inside.mean()).astype(np.float32)
+
+
+def find_background(
+    image: np.ndarray, step_nm: float, dark: bool, fine: float, coarse: float, window: float
+) -> Background:
+    """The empty part of the frame: counting noise and no texture, brightest of those (or darkest, for dark field).
+
+    Parameters
+    ----------
+    image : (r, c) float32 array
+        Pooled image.
+    step_nm : float
+        Width of a sample.
+    dark : bool
+        True for dark-field images.
+    fine, coarse, window : float
+        The texture band and its averaging window in samples.
+    """
+    mean = smooth(image, window)
+    energy = texture_energy(image, fine, coarse, window)
+    offset = 1e-3 * float(np.mean(np.abs(mean))) + 1e-12
+    # Counting noise grows with brightness: only energy above that is texture.
+    fano = energy / np.maximum(mean, offset) if not dark and float(mean.min()) >= 0 else energy
+    positive = fano[fano > 0]
+    if positive.size < 100:
+        return Background(
+            np.zeros(image.shape, bool), np.full(image.shape, mean.mean()), False, np.nan, "no contrast"
+        )
+    logs = np.log(np.maximum(fano, np.percentile(positive, 0.01)))
+    spread = noise_spread(fine, coarse, window)
+    inner = logs[2:-2, 2:-2]
+    lowest = modes(inner, spread, 0.01)
+    if not lowest:
+        lowest = [float(np.percentile(inner, 2))]
+    quiet = logs < lowest[0] + 3 * spread
+    if dark:
+        quiet = mean < _dark_threshold(mean)
+    mask = _largest_parts(quiet, max(2, int(window)), image.size)
+    if not mask.any():
+        return Background(mask, np.full(image.shape, mean.mean()), False, np.nan, "no quiet area")
+    mask = _of_one_brightness(mean, mask, dark, image.size)
+    level = followed(mean, mask)
+    excess = texture_excess(image, mask, step_nm)
+    rest = ~ndimage.binary_dilation(mask, iterations=2 * max(2, int(window)))
+    if rest.mean() < 0.003:
+        return Background(mask, level, True, excess, "nothing but background")
+    return Background(mask, level, True, excess)
+
+
+def _dark_threshold(mean: np.ndarray) -> float:
+    """A brightness just above the darkest population of a dark-field image."""
+    low = np.percentile(mean, 0.5)
+    high = np.percentile(mean, 99)
+    width = max((high - low) / 150, 1e-9)
+    peaks = modes(mean, width, 0.01)
+    centre = peaks[0] if peaks else low
+    below = mean[mean <= centre]
+    spread = 1.4826 * np.median(centre - below) if below.size > 50 else width
+    return centre + max(4 * spread, 1e-9)
+
+
+def _largest_parts(mask: np.ndarray, radius: int, size: int) -> np.ndarray:
+    """Connected parts that stand an erosion and cover at least 0.3 % of the frame each."""
+    core = ndimage.binary_erosion(mask, iterations=radius, border_value=1)
+    labels, count = ndimage.label(core)
+    if count == 0:
+        return np.zeros(mask.shape, bool)
+    areas = np.bincount(labels.ravel())
+    keep = areas >= 0.003 * size
+    keep[0] = False
+    return keep[labels]
+
+
+def _of_one_brightness(mean: np.ndarray, mask: np.ndarray, dark: bool, size: int) -> np.ndarray:
+    """Of several quiet parts those as bright as the brightest (dark field: dark as the darkest)."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    index = np.arange(1, count + 1)
+    level = ndimage.median(mean, labels, index)
+    spread = np.array([np.std(mean[labels == i]) for i in index])
+    best = np.argmin(level) if dark else np.argmax(level)
+    tolerance = 0.06 * abs(level[best]) + 4 * spread[best]
+    return np.isin(labels, index[np.abs(level - level[best]) <= tolerance])
+
+
+def texture_excess(image: np.ndarray, mask: np.ndarray, step_nm: float) -> float:
+    """Power of the texture band over what the finest detail (counting noise) extrapolates to.
+
+    About 1 in vacuum, larger over a carbon film. Noise falls off nearly exponentially with frequency behind a
+    scintillator, so the logarithm of the spectrum between 0.6 and 0.95 of Nyquist is continued as a straight line.
+    NaN where the area is too small, or the samples too wide (> 0.13 nm) to show counting noise on its own.
+    """
+    size = 64 if min(image.shape) >= 64 else 32
+    if step_nm > 0.13 or min(image.shape) < size:
+        return float("nan")
+    window = np.hanning(size)[:, None] * np.hanning(size)[None, :]
+    spectra = []
+    for r in range(0, image.shape[0] - size + 1, size // 2):
+        for c in range(0, image.shape[1] - size + 1, size // 2):
+            if mask[r : r + size, c : c + size].mean() > 0.95:
+                tile = image[r : r + size, c : c + size]
+                spectra.append(np.abs(fft.fft2((tile / tile.mean() - 1) * window, workers=1)) ** 2)
+    if not spectra:
+        return float("nan")
+    power = np.mean(spectra, axis=0)
+    g = np.hypot(fft.fftfreq(size)[:, None], fft.fftfreq(size)[None, :]) / step_nm
+    nyquist = 0.5 / step_nm
+    bins = np.linspace(0.05, 1, 20) * nyquist
+    index = np.digitize(g, bins)
+    radial = np.array(
+        [power[index == i].mean() if np.any(index == i) else np.nan for i in range(1, bins.size)]
+    )
+    centre = (bins[1:] + bins[:-1]) / 2
+    high = (centre > 0.6 * nyquist) & (centre < 0.97 * nyquist)
+    slope, intercept = np.polyfit(centre[high], np.log(np.maximum(radial[high], 1e-30)), 1)
+    slope = min(slope, 0.0)
+    intercept = np.mean(np.log(np.maximum(radial[high], 1e-30)) - slope * centre[high])
+    band = (centre > 0.9) & (centre < min(2.5, 0.6 * nyquist))
+    if not band.any():
+        return float("nan")
+    return float(np.mean(radial[band] / np.exp(intercept + slope * centre[band])))
