@@ -1,0 +1,331 @@
+"""Batched least squares of edge profiles: many segments at once, some parameters shared by all.
+
+Every segment has its own edge position, layer thickness and linear coefficients; the blur and the
+layer's amplitudes belong to all of them. The normal equations have arrow shape: local blocks are
+eliminated (Schur complement), so the cost is linear in the number of segments and the errors of the
+shared parameters reach every thickness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceiflow.layer.kernels import basis
+
+FloatArray = NDArray[np.float64]
+
+X_IN, THICKNESS = 0, 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Binned profiles of K segments, S species, B bins.
+
+    Parameters
+    ----------
+    x : (K, B) array
+        Mean distance of the pixels of each bin.
+    y, weight : (S, K, B) arrays
+        Mean value per pixel, and one over its variance; weight 0 where nothing was recorded.
+    particle : (S,) bool array
+        Species of the particle, which has no layer term.
+    radius : (K,) array
+        Radius of curvature of the surface.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    weight: FloatArray
+    particle: NDArray[np.bool_]
+    radius: FloatArray
+
+    def select(self, segments: NDArray) -> Batch:
+        """The same, of some segments."""
+        return replace(
+            self,
+            x=self.x[segments],
+            y=self.y[:, segments],
+            weight=self.weight[:, segments],
+            radius=self.radius[segments],
+        )
+
+
+@dataclass
+class Fit:
+    """Parameters and their covariance.
+
+    Parameters
+    ----------
+    kind : {"planar", "shell"}
+    local : (K, L) array
+        Edge position, thickness, then the linear coefficients species by species.
+    blur : float
+    amplitude : (S,) array
+        Layer amplitude per species; 0 for the particle's.
+    chi2 : (K,) array
+    n_data : (K,) array
+    covariance : (K, L, L) array
+        Of the local parameters at given shared ones.
+    sensitivity : (K, L, H) array
+        Change of the local parameters with the H free shared ones.
+    shared_covariance : (H, H) array
+    shared_names : tuple of str
+        "blur" or "amplitude:<species number>".
+    """
+
+    kind: str
+    local: FloatArray
+    blur: float
+    amplitude: FloatArray
+    chi2: FloatArray
+    n_data: FloatArray
+    covariance: FloatArray
+    sensitivity: FloatArray
+    shared_covariance: FloatArray
+    shared_names: tuple[str, ...]
+
+    @property
+    def x_in(self) -> FloatArray:
+        return self.local[:, X_IN]
+
+    @property
+    def thickness(self) -> FloatArray:
+        return self.local[:, THICKNESS]
+
+    def own_std(self, which: int = THICKNESS) -> FloatArray:
+        """Standard deviation from the segment's own counts."""
+        return np.sqrt(self.covariance[:, which, which])
+
+    def common_covariance(self, which: int = THICKNESS) -> FloatArray:
+        """(K, K) covariance that comes from the shared parameters."""
+        s = self.sensitivity[:, which, :]
+        return s @ self.shared_covariance @ s.T
+
+    def std(self, which: int = THICKNESS) -> FloatArray:
+        """Standard deviation with the shared parameters' part."""
+        return np.sqrt(self.covariance[:, which, which] + np.diag(self.common_covariance(which)))
+
+    def shared_std(self, name: str) -> float:
+        """Standard deviation of a shared parameter; NaN if it was held."""
+        if name not in self.shared_names:
+            return float("nan")
+        at = self.shared_names.index(name)
+        return float(np.sqrt(self.shared_covariance[at, at]))
+
+
+def linear_columns(particle: NDArray[np.bool_]) -> list[slice]:
+    """Where in the local parameters each species' coefficients stand."""
+    slices, start = [], 2
+    for heavy in particle:
+        size = 3 if heavy else 2
+        slices.append(slice(start, start + size))
+        start += size
+    return slices
+
+
+def _columns(kind, batch, x_in, thickness, w):
+    """Linear columns per species, (K, B, n), and the layer's shape (K, B)."""
+    particle, depth, inner, layer = basis(
+        kind, batch.x, x_in[:, None], thickness[:, None], w, batch.radius[:, None]
+    )
+    one = np.ones_like(batch.x)
+    heavy = np.stack([one, particle, depth], axis=-1)
+    light = np.stack([one, inner], axis=-1)
+    return [heavy if is_heavy else light for is_heavy in batch.particle], layer
+
+
+def _predict(columns, layer, local, amplitude, slices):
+    return np.stack(
+        [
+            np.einsum("kbn,kn->kb", design, local[:, where]) + amplitude[s] * layer
+            for s, (design, where) in enumerate(zip(columns, slices, strict=True))
+        ]
+    )
+
+
+def solve_linear(
+    kind: str, batch: Batch, local: FloatArray, blur: float, amplitude: FloatArray
+) -> FloatArray:
+    """Local parameters with the best linear coefficients at the given edges."""
+    slices = linear_columns(batch.particle)
+    columns, layer = _columns(kind, batch, local[:, X_IN], local[:, THICKNESS], blur)
+    local = local.copy()
+    for s, (design, where) in enumerate(zip(columns, slices, strict=True)):
+        weighted = design * batch.weight[s][..., None]
+        normal = np.einsum("kbm,kbn->kmn", weighted, design)
+        right = np.einsum("kbm,kb->km", weighted, batch.y[s] - amplitude[s] * layer)
+        local[:, where] = _solve(normal, right)
+    return local
+
+
+def _solve(normal, right):
+    """Batched solution; directions without information stay at zero."""
+    scale = np.sqrt(np.maximum(np.einsum("kii->ki", normal), 1e-300))
+    scaled = normal / scale[:, :, None] / scale[:, None, :]
+    scaled = scaled + 1e-9 * np.eye(scaled.shape[1])
+    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
+
+
+def _inverse(normal):
+    scale = np.sqrt(np.maximum(np.einsum("...ii->...i", normal), 1e-300))
+    scaled = normal / scale[..., :, None] / scale[..., None, :] + 1e-9 * np.eye(normal.shape[-1])
+    return np.linalg.inv(scaled) / scale[..., :, None] / scale[..., None, :]
+
+
+def _derivatives(kind, batch, local, blur, amplitude, shared, free_thickness):
+    """Model, Jacobian by local and by shared parameters, each flattened over species and bins."""
+    slices = linear_columns(batch.particle)
+    x_in, thickness = local[:, X_IN], local[:, THICKNESS]
+    h = 1e-4 * blur
+    columns, layer = _columns(kind, batch, x_in, thickness, blur)
+    model = _predict(columns, layer, local, amplitude, slices)
+
+    def difference(x, t, w):
+        moved, moved_layer = _columns(kind, batch, x, t, w)
+        return (_predict(moved, moved_layer, local, amplitude, slices) - model) / h
+
+    n_species, n_segments, n_bins = batch.y.shape
+    by_local = np.zeros((n_segments, n_species, n_bins, local.shape[1]))
+    by_local[..., X_IN] = difference(x_in + h, thickness, blur).transpose(1, 0, 2)
+    if free_thickness:
+        by_local[..., THICKNESS] = difference(x_in, thickness + h, blur).transpose(1, 0, 2)
+    for s, (design, where) in enumerate(zip(columns, slices, strict=True)):
+        by_local[:, s, :, where] = design
+    by_shared = np.zeros((n_segments, n_species, n_bins, len(shared)))
+    for at, name in enumerate(shared):
+        if name == "blur":
+            by_shared[..., at] = difference(x_in, thickness, blur + h).transpose(1, 0, 2)
+        else:
+            s = int(name.split(":")[1])
+            by_shared[:, s, :, at] = layer
+    flat = (n_segments, n_species * n_bins)
+    return (
+        model.transpose(1, 0, 2).reshape(flat),
+        by_local.reshape(*flat, -1),
+        by_shared.reshape(*flat, -1),
+    )
+
+
+def fit(
+    kind: str,
+    batch: Batch,
+    local: FloatArray,
+    blur: float,
+    amplitude: FloatArray,
+    *,
+    shared: tuple[str, ...] = (),
+    free_thickness: bool = True,
+    prior_x: tuple[float, float] | None = None,
+    blur_range: tuple[float, float] = (1e-3, np.inf),
+    thickness_range: tuple[float, float] = (-np.inf, np.inf),
+    iterations: int = 60,
+) -> Fit:
+    """Weighted least squares by damped Gauss-Newton steps.
+
+    Parameters
+    ----------
+    kind : {"planar", "shell"}
+    batch : Batch
+    local, blur, amplitude
+        Start; the linear coefficients are solved for first.
+    shared : tuple of str
+        Shared parameters that are free: "blur", "amplitude:<species number>".
+    free_thickness : bool
+        Without it the thickness stays at its start (0 is the model without a layer).
+    prior_x : (mean, sd), optional
+        What is known of the edge positions before.
+    blur_range, thickness_range : (low, high)
+        Steps are clipped to these.
+    iterations : int
+        At most this many steps.
+    """
+    data = batch.y.transpose(1, 0, 2).reshape(batch.y.shape[1], -1)
+    weight = batch.weight.transpose(1, 0, 2).reshape(data.shape)
+    amplitude = np.array(amplitude, dtype=float)
+    local = solve_linear(kind, batch, np.array(local, dtype=float), blur, amplitude)
+    n_local = local.shape[1]
+    prior = np.zeros(n_local)
+    if prior_x is not None:
+        prior[X_IN] = prior_x[1] ** -2
+
+    def cost_of(model, local):
+        cost = np.sum(weight * (data - model) ** 2, axis=1)
+        return cost if prior_x is None else cost + prior[X_IN] * (local[:, X_IN] - prior_x[0]) ** 2
+
+    def blocks(local, blur, amplitude):
+        model, jl, js = _derivatives(kind, batch, local, blur, amplitude, shared, free_thickness)
+        wl = jl * weight[..., None]
+        residual = data - model
+        gll = np.einsum("kdi,kdj->kij", wl, jl) + np.diag(prior)
+        if not free_thickness:
+            gll[:, THICKNESS, THICKNESS] = 1.0
+        gl = np.einsum("kdi,kd->ki", wl, residual)
+        if prior_x is not None:
+            gl[:, X_IN] += prior[X_IN] * (prior_x[0] - local[:, X_IN])
+        gls = np.einsum("kdi,kdj->kij", wl, js)
+        ws = js * weight[..., None]
+        gss = np.einsum("kdi,kdj->ij", ws, js)
+        gs = np.einsum("kdi,kd->i", ws, residual)
+        return cost_of(model, local), gll, gl, gls, gss, gs
+
+    def model_cost(local, blur, amplitude):
+        columns, layer = _columns(kind, batch, local[:, X_IN], local[:, THICKNESS], blur)
+        model = _predict(columns, layer, local, amplitude, linear_columns(batch.particle))
+        return cost_of(model.transpose(1, 0, 2).reshape(data.shape), local)
+
+    damping, current = 1e-3, blocks(local, blur, amplitude)
+    for _ in range(iterations):
+        cost, gll, gl, gls, gss, gs = current
+        step_local, step_shared = _arrow_step(gll, gl, gls, gss, gs, damping)
+        new_local = local + step_local
+        new_local[:, THICKNESS] = np.clip(new_local[:, THICKNESS], *thickness_range)
+        new_blur, new_amplitude = blur, amplitude.copy()
+        for at, name in enumerate(shared):
+            if name == "blur":
+                new_blur = float(np.clip(blur + step_shared[at], *blur_range))
+            else:
+                new_amplitude[int(name.split(":")[1])] += step_shared[at]
+        new_local = solve_linear(kind, batch, new_local, new_blur, new_amplitude)
+        new_cost = model_cost(new_local, new_blur, new_amplitude)
+        if shared:
+            better = np.full(len(cost), new_cost.sum() <= cost.sum())
+        else:
+            better = new_cost <= cost
+        gain = float(np.sum((cost - new_cost)[better]))
+        local = np.where(better[:, None], new_local, local)
+        if better.all():
+            blur, amplitude = new_blur, new_amplitude
+            damping = max(damping / 5, 1e-9)
+        else:
+            damping *= 8
+        if (better.all() and gain < 1e-7 * (1 + cost.sum())) or damping > 1e8:
+            break
+        current = blocks(local, blur, amplitude)
+    cost, gll, _, gls, gss, _ = blocks(local, blur, amplitude)
+    covariance = _inverse(gll)
+    if not free_thickness:
+        covariance[:, THICKNESS, :] = covariance[:, :, THICKNESS] = 0.0
+    schur = gss - np.einsum("kij,kil,klm->jm", gls, covariance, gls)
+    shared_covariance = _inverse(schur) if shared else np.zeros((0, 0))
+    return Fit(
+        kind, local, float(blur), amplitude, cost, np.sum(weight > 0, axis=1).astype(float), covariance,
+        -covariance @ gls, shared_covariance, tuple(shared),
+    )  # fmt: skip
+
+
+def _arrow_step(gll, gl, gls, gss, gs, damping):
+    """One damped step of all parameters; shared ones by the Schur complement."""
+    diagonal = np.einsum("kii->ki", gll)
+    damped = gll + damping * diagonal[:, :, None] * np.eye(gll.shape[1])
+    inverse = _inverse(damped)
+    step = np.einsum("kij,kj->ki", inverse, gl)
+    if not len(gs):
+        return step, gs
+    eliminated = np.einsum("kij,kil->kjl", gls, inverse)
+    schur = gss + damping * np.diag(np.diag(gss)) - np.einsum("kjl,klm->jm", eliminated, gls)
+    right = gs - np.einsum("kjl,kl->j", eliminated, gl)
+    shared = _solve(schur[None], right[None])[0]
+    return step - np.einsum("kij,kjl,l->ki", inverse, gls, shared), shared

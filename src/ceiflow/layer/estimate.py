@@ -1,0 +1,214 @@
+"""From pooled profiles to the layer along the surface: which kernel, whose amplitude, what is covered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceiflow.layer import profile as _p
+from ceiflow.layer.batch import Batch, Fit
+from ceiflow.layer.profile import Profile, Species
+
+FloatArray = NDArray[np.float64]
+
+#: chi-square of the mean profile that a layer has to win before its amplitude is taken from the data.
+LEAST_CHI2_GAIN = 20.0
+#: A shell is tried up to this radius, in units of the fitted depth: beyond, a limb is a slab over that range.
+LARGEST_RADIUS = 100.0
+
+
+def estimate(
+    distance_nm: FloatArray,
+    segment: NDArray[np.intp],
+    species: list[Species],
+    n_segments: int,
+    radius_nm: FloatArray,
+    pixel_nm: float,
+    *,
+    max_thickness_nm: float = 40.0,
+    inner_nm: float = 15.0,
+    detection_sigma: float = 3.29,
+) -> Profile:
+    """Layer thickness of every segment of arc.
+
+    Parameters
+    ----------
+    distance_nm, segment : (n,) arrays
+        Signed distance from the contour, and number of the segment, of every pixel; -1 is left out.
+    species : list of Species
+        At least one of the particle and one of the layer.
+    n_segments : int
+    radius_nm : (n_segments,) array
+        Signed radius of curvature of the surface; inf is straight.
+    pixel_nm : float
+    max_thickness_nm, inner_nm : float
+        Reach of the profile outside and inside of the contour.
+    detection_sigma : float
+        Detection limit in standard deviations of a bare surface's thickness.
+
+    Returns
+    -------
+    Profile
+    """
+    with np.errstate(divide="ignore"):
+        bend = float(np.mean(1.0 / np.asarray(radius_nm)))
+    mean_radius = 1.0 / bend if bend > 0 else np.inf
+    radii = np.full(n_segments, mean_radius if np.isfinite(mean_radius) else 1e6)
+    reach = {
+        "bin_nm": _p.BIN_PIXELS * pixel_nm,
+        "inner_nm": inner_nm,
+        "outer_nm": max_thickness_nm + 3 * pixel_nm,
+    }
+    batch = _p.pool(distance_nm, segment, species, n_segments, radii, **reach)
+    whole = _p.pool(distance_nm, np.where(segment >= 0, 0, -1), species, 1, radii[:1], **reach)
+    kinds = ["planar"]
+    if mean_radius < LARGEST_RADIUS * inner_nm:
+        kinds.append("shell")
+    means = {kind: _p.fit_mean(kind, whole, pixel_nm, max_thickness_nm) for kind in kinds}
+    names = _p.amplitude_names(whole)
+    criterion = {
+        kind: min(_p.aicc(bare, 1), _p.aicc(covered, 1 + len(names)))
+        for kind, (bare, covered) in means.items()
+    }
+    kind = min(criterion, key=criterion.__getitem__)
+    bare, covered = means[kind]
+    scale = max(1.0, covered.chi2.sum() / max(covered.n_data.sum() - covered.local.size, 1.0))
+    gain = float(bare.chi2.sum() - covered.chi2.sum()) / scale
+    notes: list[str] = []
+    limits = (-max_thickness_nm / 2, max_thickness_nm)
+    result, source = None, "none"
+    if gain > LEAST_CHI2_GAIN:
+        result, why = _from_profile(kind, batch, covered, species, names, pixel_nm, limits, detection_sigma)
+        source = "profile" if result is not None else source
+        if result is None:
+            notes.append(why)
+    if result is None:
+        amplitude = np.array([0.0 if item.particle else item.reference.get(kind, 0.0) for item in species])
+        if np.any(amplitude > 0):
+            source = "reference"
+            mean = covered if gain > LEAST_CHI2_GAIN and covered.thickness[0] < 3 * pixel_nm else bare
+            result = _p.fit_segments(kind, batch, mean, amplitude, pixel_nm, limits)
+        else:
+            amplitude[~whole.particle] = np.maximum(covered.amplitude[~whole.particle], 0.0)
+            result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
+            notes.append(
+                "no layer material stands out, and the counts that a layer would give are not known: "
+                "no detection limit"
+            )
+    return _finish(
+        kind, batch, result, source, species, pixel_nm, detection_sigma, means, criterion, gain, notes
+    )
+
+
+def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, detection_sigma):
+    """Joint fit, the layer's amplitude taken from the covered segments; None and a reason if that fails."""
+    fitted = _p.fit_segments(kind, batch, mean, mean.amplitude, pixel_nm, limits)
+    covered = np.ones(len(batch.x), dtype=bool)
+    for _ in range(5):
+        part = batch.select(np.flatnonzero(covered))
+        begin = _subset(fitted, covered)
+        joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits)
+        quality, fill = _p.amplitude_quality(joint), _p.filling(kind, species, joint.amplitude)
+        if not quality < _p.AMPLITUDE_RELATIVE_SD:
+            return (
+                None,
+                "the layer is thinner than the resolution: thickness and density cannot be told apart",
+            )
+        if fill < _p.LEAST_FILLING:
+            return (
+                None,
+                f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze",
+            )
+        everywhere = _p.fit_segments(kind, batch, joint, joint.amplitude, pixel_nm, limits)
+        everywhere.shared_names, everywhere.shared_covariance = joint.shared_names, joint.shared_covariance
+        limit = _limits(kind, batch, everywhere, pixel_nm, detection_sigma)
+        now = everywhere.thickness > limit
+        if not now.any():
+            return None, "no segment's excess is above the detection limit"
+        fitted, same = everywhere, bool(np.all(now == covered))
+        covered = now
+        if same:
+            break
+    fitted.sensitivity = _sensitivity(kind, batch, fitted)
+    return fitted, ""
+
+
+def _subset(fitted: Fit, keep: NDArray[np.bool_]) -> Fit:
+    return replace(
+        fitted,
+        local=fitted.local[keep],
+        chi2=fitted.chi2[keep],
+        n_data=fitted.n_data[keep],
+        covariance=fitted.covariance[keep],
+        sensitivity=fitted.sensitivity[keep],
+    )
+
+
+def _sensitivity(kind, batch: Batch, fitted: Fit) -> FloatArray:
+    """How every segment's parameters follow the shared ones."""
+    from ceiflow.layer.batch import fit
+
+    return fit(
+        kind, batch, fitted.local, fitted.blur, fitted.amplitude, shared=fitted.shared_names, iterations=0
+    ).sensitivity
+
+
+def _limits(kind, batch, fitted, pixel_nm, detection_sigma):
+    noise = _inflation(fitted) * _p.null_std(kind, batch, fitted)
+    return np.maximum(detection_sigma * noise, _p.detection_floor_nm(pixel_nm, fitted.blur))
+
+
+def _inflation(fitted: Fit) -> float:
+    """Factor on standard deviations where the model does not describe the data within its noise."""
+    dof = fitted.n_data.sum() - fitted.local.size
+    return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof))) if dof > 0 else 1.0
+
+
+def _finish(kind, batch, fitted, source, species, pixel_nm, detection_sigma, means, criterion, gain, notes):
+    inflation = _inflation(fitted)
+    null = inflation * _p.null_std(kind, batch, fitted)
+    known = source != "none"
+    lod = _limits(kind, batch, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
+    own = inflation * fitted.own_std()
+    n_shared = len(fitted.shared_names)
+    if n_shared and fitted.sensitivity.shape[2] == n_shared:
+        common = inflation**2 * fitted.common_covariance()
+    else:
+        common = np.zeros((len(own), len(own)))
+    thickness = np.where(known, fitted.thickness, np.nan)
+    present = known & (thickness > lod) & (thickness > 1.645 * own)
+    light = [s for s, item in enumerate(species) if not item.particle]
+    dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
+    return Profile(
+        kind=kind,
+        compared={name: _summary(fits[1], criterion[name]) for name, fits in means.items()},
+        x_in_nm=fitted.x_in,
+        x_in_std_nm=inflation * fitted.own_std(0),
+        thickness_nm=thickness,
+        std_nm=np.sqrt(own**2 + np.diag(common)),
+        own_std_nm=own,
+        common_covariance_nm2=common,
+        null_std_nm=null,
+        lod_nm=lod,
+        present=present,
+        blur_nm=fitted.blur,
+        amplitude={species[s].name: float(fitted.amplitude[s]) for s in light},
+        amplitude_std={species[s].name: fitted.shared_std(f"amplitude:{s}") for s in light},
+        amplitude_source=source,
+        chi2_per_dof=float(fitted.chi2.sum() / dof),
+        significance=float(np.sqrt(max(gain, 0.0))),
+        notes=notes,
+    )
+
+
+def _summary(fitted: Fit, criterion: float) -> dict[str, float]:
+    dof = max(fitted.n_data.sum() - fitted.local.size - len(fitted.shared_names), 1.0)
+    return {
+        "aicc": float(criterion),
+        "thickness_nm": float(fitted.thickness[0]),
+        "thickness_se_nm": float(fitted.std()[0]),
+        "chi2_per_dof": float(fitted.chi2.sum() / dof),
+        "blur_nm": float(fitted.blur),
+    }

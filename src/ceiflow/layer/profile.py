@@ -1,0 +1,310 @@
+"""The layer from profiles along the outward normal: thickness, its error, and what could have been seen.
+
+Count maps are pooled in (segment of arc, distance) and compared with a model of sharp edges under one
+blur: the particle's element steps down at the particle's edge, the layer's elements stand between that
+edge and the layer's outer edge. The model goes through the counts, nothing is deconvolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceiflow.layer import batch as _batch
+from ceiflow.layer.batch import THICKNESS, Batch, Fit
+
+FloatArray = NDArray[np.float64]
+
+#: Width of a distance bin in pixels: adds a twentieth of a pixel to the blur, in quadrature.
+BIN_PIXELS = 0.25
+#: An amplitude is taken from the data only when it is better than this; else it is one number with thickness.
+AMPLITUDE_RELATIVE_SD = 0.25
+#: A "layer" that is less than this share of the dense reference material is haze, not a layer.
+LEAST_FILLING = 0.1
+#: The shape of pixel and probe is known to some percent of their width: an excess below this share of the
+#: blur (one standard deviation), or of a pixel, is as well explained by an edge of slightly different shape.
+FLOOR_PIXELS, FLOOR_BLURS = 0.25, 0.25
+
+
+@dataclass(frozen=True)
+class Species:
+    """One map that goes into the profile.
+
+    Parameters
+    ----------
+    name : str
+        Element, or "particle" for the heavy elements together.
+    values, variance : (n,) arrays
+        Counts of each pixel and their variance; NaN or variance <= 0 where not measured.
+    particle : bool
+        Belongs to the particle and has no layer term.
+    reference : dict of str to float, optional
+        Layer amplitude of a dense reference material by kernel: "planar" counts per pixel within the
+        layer, "shell" counts per pixel and nm of path.
+    """
+
+    name: str
+    values: FloatArray
+    variance: FloatArray
+    particle: bool = False
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Profile:
+    """Layer along the surface.
+
+    All arrays (K,) run over segments of arc.
+
+    Parameters
+    ----------
+    kind : {"planar", "shell"}
+        The kernel that AICc prefers.
+    compared : dict of str to dict
+        Both kernels on the mean profile: aicc, thickness_nm, thickness_se_nm, chi2_per_dof.
+    x_in_nm, x_in_std_nm : arrays
+        Edge of the particle relative to the contour.
+    thickness_nm, std_nm : arrays
+        Thickness (negative values are noise) and its standard deviation.
+    own_std_nm, common_covariance_nm2 : (K,), (K, K) arrays
+        The part from a segment's own counts, and the part that all segments have in common.
+    null_std_nm : array
+        Standard deviation of the thickness if there were no layer.
+    lod_nm : array
+        Detection limit; NaN where none can be given.
+    present : bool array
+    blur_nm : float
+    amplitude, amplitude_std : dict of str to float
+        Counts per pixel in the layer (planar) or per nm of path (shell), by species.
+    amplitude_source : {"profile", "reference", "none"}
+    chi2_per_dof : float
+    significance : float
+        Standard deviations by which the mean profile speaks for a layer.
+    notes : list of str
+    """
+
+    kind: str
+    compared: dict[str, dict[str, float]]
+    x_in_nm: FloatArray
+    x_in_std_nm: FloatArray
+    thickness_nm: FloatArray
+    std_nm: FloatArray
+    own_std_nm: FloatArray
+    common_covariance_nm2: FloatArray
+    null_std_nm: FloatArray
+    lod_nm: FloatArray
+    present: NDArray[np.bool_]
+    blur_nm: float
+    amplitude: dict[str, float]
+    amplitude_std: dict[str, float]
+    amplitude_source: str
+    chi2_per_dof: float
+    significance: float
+    notes: list[str] = field(default_factory=list)
+
+
+def pool(
+    distance_nm: FloatArray,
+    segment: NDArray[np.intp],
+    species: list[Species],
+    n_segments: int,
+    radius_nm: FloatArray,
+    bin_nm: float,
+    inner_nm: float,
+    outer_nm: float,
+) -> Batch:
+    """Mean counts per pixel in bins of (segment, distance).
+
+    Parameters
+    ----------
+    distance_nm, segment : (n,) arrays
+        Of every pixel; segment -1 is left out.
+    species : list of Species
+    n_segments : int
+    radius_nm : (n_segments,) array
+    bin_nm, inner_nm, outer_nm : float
+        Bin width, depth into the particle and reach outside.
+    """
+    n_bins = max(1, int(np.ceil((inner_nm + outer_nm) / bin_nm)))
+    number = np.floor((distance_nm + inner_nm) / bin_nm)
+    good = (segment >= 0) & np.isfinite(number) & (number >= 0) & (number < n_bins)
+    cell = np.where(good, segment * n_bins + np.where(good, number, 0).astype(int), 0)
+    size = n_segments * n_bins
+    shape = (n_segments, n_bins)
+    count = np.bincount(cell[good], minlength=size)
+    total_x = np.bincount(cell[good], weights=distance_nm[good], minlength=size)
+    centre = np.tile((np.arange(n_bins) + 0.5) * bin_nm - inner_nm, n_segments)
+    x = np.where(count > 0, total_x / np.maximum(count, 1), centre).reshape(shape)
+    values, weights = [], []
+    for item in species:
+        use = good & np.isfinite(item.values) & np.isfinite(item.variance) & (item.variance > 0)
+        n = np.bincount(cell[use], minlength=size)
+        # Sums of counts and of variances: weighting pixels by their own variance would favour low counts.
+        total = np.bincount(cell[use], weights=item.values[use], minlength=size)
+        variance = np.bincount(cell[use], weights=item.variance[use], minlength=size)
+        values.append((total / np.maximum(n, 1)).reshape(shape))
+        weights.append(np.where(n > 0, n**2 / np.where(variance > 0, variance, 1.0), 0.0).reshape(shape))
+    return Batch(
+        x, np.array(values), np.array(weights), np.array([item.particle for item in species]), radius_nm
+    )
+
+
+def merge(batch: Batch) -> Batch:
+    """All segments as one profile."""
+    weight = batch.weight.sum(axis=1, keepdims=True)
+    # Segments have equal standing bin by bin through the number of pixels behind them (the weight).
+    y = np.sum(batch.weight * batch.y, axis=1, keepdims=True) / np.where(weight > 0, weight, 1.0)
+    share = batch.weight.sum(axis=0)
+    total = share.sum(axis=0, keepdims=True)
+    x = np.where(
+        total > 0, np.sum(share * batch.x, axis=0, keepdims=True) / np.where(total > 0, total, 1), batch.x[:1]
+    )
+    radius = np.array([1.0 / np.mean(1.0 / batch.radius)])
+    return Batch(x, y, weight, batch.particle, radius)
+
+
+def start(
+    n_segments: int, particle: NDArray[np.bool_], x_in: float = 0.0, thickness: float = 0.0
+) -> FloatArray:
+    """Local parameters to start from; linear coefficients are solved for by the fit."""
+    size = 2 + int(np.where(particle, 3, 2).sum())
+    local = np.zeros((n_segments, size))
+    local[:, 0], local[:, 1] = x_in, thickness
+    return local
+
+
+def amplitude_names(batch: Batch) -> tuple[str, ...]:
+    """Names of the layer amplitudes of a batch."""
+    return tuple(f"amplitude:{s}" for s in np.flatnonzero(~batch.particle))
+
+
+def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) -> tuple[Fit, Fit]:
+    """Mean profile with and without a layer.
+
+    Several starts: thickness and amplitude have more than one optimum when counts are few.
+
+    Returns
+    -------
+    bare, covered : Fit
+    """
+    names = amplitude_names(whole)
+    blur_range = (0.2 * pixel_nm, 6 * pixel_nm + 3.0)
+    zero = np.zeros(len(whole.particle))
+    common = {"blur_range": blur_range, "prior_x": (0.0, 10 * pixel_nm)}
+    bare = min(
+        (
+            _batch.fit(
+                kind,
+                whole,
+                start(1, whole.particle),
+                blur,
+                zero,
+                shared=("blur",),
+                free_thickness=False,
+                **common,
+            )
+            for blur in (0.6 * pixel_nm, 1.5 * pixel_nm)
+        ),
+        key=lambda item: item.chi2.sum(),
+    )
+    trials = []
+    guesses = np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm))
+    for guess in guesses:
+        local = start(1, whole.particle, bare.x_in[0], guess)
+        amplitude = _linear_amplitude(kind, whole, local, bare.blur)
+        trials.append(
+            _batch.fit(
+                kind, whole, local, bare.blur, amplitude, shared=("blur", *names),
+                thickness_range=(0.05 * pixel_nm, max_thickness_nm), **common,
+            )
+        )  # fmt: skip
+    return bare, min(trials, key=lambda item: item.chi2.sum())
+
+
+def _linear_amplitude(kind, batch, local, blur):
+    """Best layer amplitudes at given edges: one linear fit per species."""
+    amplitude = np.zeros(len(batch.particle))
+    columns, layer = _batch._columns(kind, batch, local[:, 0], local[:, 1], blur)
+    for s in np.flatnonzero(~batch.particle):
+        design = np.concatenate([columns[s], layer[..., None]], axis=-1)
+        weighted = design * batch.weight[s][..., None]
+        normal = np.einsum("kbm,kbn->kmn", weighted, design)
+        amplitude[s] = _batch._solve(normal, np.einsum("kbm,kb->km", weighted, batch.y[s]))[:, -1].mean()
+    return amplitude
+
+
+def aicc(fitted: Fit, n_shared: int) -> float:
+    """Akaike's criterion for a Gaussian likelihood of known variance, corrected for few data."""
+    k = fitted.local.size + n_shared
+    n = float(fitted.n_data.sum())
+    return float(fitted.chi2.sum() + 2 * k + 2 * k * (k + 1) / max(n - k - 1, 1.0))
+
+
+def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
+    """Standard deviation of each segment's thickness if its true thickness were zero."""
+    local = fitted.local.copy()
+    local[:, THICKNESS] = 0.0
+    return _batch.fit(kind, batch, local, fitted.blur, fitted.amplitude, iterations=0).own_std()
+
+
+def fit_segments(
+    kind: str, batch: Batch, mean: Fit, amplitude: FloatArray, pixel_nm: float, limits: tuple[float, float]
+) -> Fit:
+    """Edges of every segment at given blur and amplitudes, the better of a start with and without layer."""
+    n = len(batch.x)
+    common = {"prior_x": (float(mean.x_in.mean()), 2 * pixel_nm), "thickness_range": limits}
+    fits = [
+        _batch.fit(
+            kind, batch, start(n, batch.particle, mean.x_in.mean(), guess), mean.blur, amplitude, **common
+        )
+        for guess in (0.0, max(float(np.median(mean.thickness)), pixel_nm))
+    ]
+    first, second = fits
+    better = second.chi2 < first.chi2
+    first.local = np.where(better[:, None], second.local, first.local)
+    first.covariance = np.where(better[:, None, None], second.covariance, first.covariance)
+    first.chi2 = np.where(better, second.chi2, first.chi2)
+    return first
+
+
+def fit_jointly(
+    kind: str,
+    batch: Batch,
+    segments: Fit,
+    names: tuple[str, ...],
+    pixel_nm: float,
+    limits: tuple[float, float],
+) -> Fit:
+    """Segments together, with one blur and one amplitude per species for all of them."""
+    return _batch.fit(
+        kind, batch, segments.local, segments.blur, segments.amplitude, shared=("blur", *names),
+        prior_x=(float(segments.x_in.mean()), 2 * pixel_nm), thickness_range=limits,
+        blur_range=(0.2 * pixel_nm, 6 * pixel_nm + 3.0),
+    )  # fmt: skip
+
+
+def amplitude_quality(fitted: Fit) -> float:
+    """Relative standard deviation of the best-known amplitude; inf if none is positive."""
+    best = np.inf
+    for name in fitted.shared_names:
+        if name != "blur":
+            value = fitted.amplitude[int(name.split(":")[1])]
+            if value > 0:
+                best = min(best, fitted.shared_std(name) / value)
+    return float(best)
+
+
+def filling(kind: str, species: list[Species], amplitude: FloatArray) -> float:
+    """Amplitudes relative to the dense reference, summed over species; NaN without a reference."""
+    parts = [
+        amplitude[s] / item.reference[kind] for s, item in enumerate(species) if item.reference.get(kind)
+    ]
+    return float(np.sum(parts)) if parts else float("nan")
+
+
+def detection_floor_nm(pixel_nm: float, blur_nm: float) -> float:
+    """Thickness below which no excess is called a layer, however many the counts."""
+    return float(max(FLOOR_PIXELS * pixel_nm, FLOOR_BLURS * blur_nm))
