@@ -3,7 +3,7 @@
 Light, since every job imports it.
 """
 
-from .claims import group_text, matches
+from .claims import matches
 from .config import default_config, load_config
 from .digests import file_sha256, module_digest, seed_for
 from .manifest import write_manifest
@@ -15,7 +15,6 @@ __all__ = [
     "absent_files",
     "default_config",
     "file_sha256",
-    "group_text",
     "load_config",
     "load_study",
     "matches",

@@ -68,21 +68,23 @@ def found(value: Any) -> str:
 
 
 def bounds(schema: dict[str, Any]) -> str:
-    """The range of a number in words, with its unit; empty where there is none."""
+    """The range of a number in words; empty where there is none.
+
+    >>> bounds({"exclusiveMinimum": 0, "maximum": 1})
+    'above 0, up to 1'
+    """
     low, high = schema.get("minimum"), schema.get("maximum")
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    words = []
-    if above is not None:
-        words.append(f"above {above}")
-    if below is not None:
-        words.append(f"below {below}")
-    if low is not None:
-        words.append(f"from {low}")
-    if high is not None:
-        words.append(f"to {high}")
+    above = schema.get("exclusiveMinimum")
+    if low is not None and high is not None:
+        return f"from {low} to {high}"
+    words = [f"above {above}"] * (above is not None) + [f"at least {low}"] * (low is not None)
+    return ", ".join(words + [f"up to {high}"] * (high is not None))
+
+
+def range_words(schema: dict[str, Any]) -> str:
+    """What was expected of a number that is out of bounds."""
     unit = schema.get("unit")
-    text = " ".join(words).replace("above 0 to", "above 0 up to")
-    return f"{text} {unit}" if text and unit and unit != "1" else text
+    return f"a number {bounds(schema)}" + (f" (in {unit}?)" if unit and unit != "1" else "")
 
 
 def out_of_range(value: float, schema: dict[str, Any]) -> bool:
@@ -91,7 +93,6 @@ def out_of_range(value: float, schema: dict[str, Any]) -> bool:
         value < schema.get("minimum", value)
         or value > schema.get("maximum", value)
         or ("exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"])
-        or ("exclusiveMaximum" in schema and value >= schema["exclusiveMaximum"])
     )
 
 
@@ -157,7 +158,7 @@ def check(value: Any, schema: dict[str, Any], root: dict[str, Any], path: tuple 
         if "pattern" in schema and not pattern(schema["pattern"]).search(value):
             yield path, found(value), explain_pattern(schema["pattern"])
     elif is_type(value, "number") and out_of_range(value, schema):
-        yield path, found(value), _range_words(schema)
+        yield path, found(value), range_words(schema)
 
 
 def explain_pattern(text: str) -> str:
@@ -166,14 +167,8 @@ def explain_pattern(text: str) -> str:
         "^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name of letters, digits, _ . - that starts with a letter or digit",
         "^[0-9a-fA-F]{64}$": "64 hexadecimal digits",
         "^[A-Z][a-z]?$": "a chemical symbol",
-        "^(https?|file)://": "an address that starts with https://, http:// or file://",
+        "^(https?://|file://|package:)": "an address that starts with https://, http://, file:// or package:",
     }.get(text, f"text like {text}")
-
-
-def _range_words(schema: dict[str, Any]) -> str:
-    unit = schema.get("unit")
-    question = f" (is it in {unit}?)" if unit and unit != "1" else ""
-    return f"a number {bounds(schema)}{question}"
 
 
 def _check_branch(value: Any, schema: dict, root: dict, path: tuple) -> Iterator[Finding]:

@@ -13,7 +13,9 @@ _GROUPS = ("test", "reference", "group")
 
 
 def matches(cell: Mapping[str, Any], group: Mapping[str, Any]) -> bool:
-    """Whether a cell belongs to a group: every column has to match, numbers as numbers and the rest as text.
+    """Whether a cell belongs to a group: every column has to match, numbers as numbers, the rest as text.
+
+    A list of values holds alternatives.
 
     Parameters
     ----------
@@ -22,7 +24,15 @@ def matches(cell: Mapping[str, Any], group: Mapping[str, Any]) -> bool:
     group : mapping
         Columns and values, as in a claim.
     """
-    return all(_same(cell.get(column), value) for column, value in group.items())
+    return all(
+        any(_same(cell.get(column), option) for option in alternatives(value))
+        for column, value in group.items()
+    )
+
+
+def alternatives(value: Any) -> list[Any]:
+    """The values that a group lets a column have."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _same(cell: Any, value: Any) -> bool:
@@ -37,8 +47,8 @@ def _same(cell: Any, value: Any) -> bool:
 
 
 def group_text(group: Mapping[str, Any]) -> str:
-    """A group as the tables write it: `column=value` joined by `;`, in the claim's order."""
-    return ";".join(f"{column}={value}" for column, value in group.items())
+    """A group as the tables write it: `column=value` joined by `;`, alternatives by `|`."""
+    return ";".join(f"{column}={'|'.join(map(str, alternatives(value)))}" for column, value in group.items())
 
 
 def claim_endpoints(claim: Mapping[str, Any], elements: Iterable[str]) -> list[str]:
@@ -86,9 +96,8 @@ def _check_endpoint(claim: dict, elements: list[str], where: str) -> Iterator[tu
     if not isinstance(endpoint, str) or not endpoint:
         return
     modality = claim.get("modality")
-    if not isinstance(modality, (str, list, type(None))) or not all(
-        isinstance(m, str) for m in modality or ()
-    ):
+    names = modality if isinstance(modality, list) else [modality or ""]
+    if not all(isinstance(name, str) for name in names):
         return
     known = claim_endpoints(claim, elements)
     if endpoint not in known:
@@ -107,23 +116,19 @@ def _check_group(group: dict, cells: Sheet, where: str) -> Iterator[tuple[str, s
         return
     unknown = [str(column) for column in group if column not in cells.columns]
     for column in unknown:
-        yield (
-            f"{where}.{column}",
-            "no such column",
-            f"a column of {cells.name}: {nearest(column, cells.columns)}",
-        )
-    if unknown or not group or not cells.rows or any(matches(row, group) for row in cells.rows):
+        known = nearest(column, cells.columns)
+        yield f"{where}.{column}", "no such column", f"a column of {cells.name}: {known}"
+    if unknown or not group or not cells.rows:
         return
+    typos = False
     for column, value in group.items():
         present = sorted({str(row[column]) for row in cells.rows if row.get(column) is not None})
-        if not any(matches(row, {column: value}) for row in cells.rows):
-            yield f"{where}.{column}", f"{value!r}, which no cell has", nearest(str(value), present)
-            return
-    yield (
-        where,
-        f"{group_text(group)}, which no cell matches",
-        f"a cell of {cells.name} that matches all of it",
-    )
+        for option in alternatives(value):
+            if not any(matches(row, {column: option}) for row in cells.rows):
+                yield f"{where}.{column}", f"{option!r}, which no cell has", nearest(str(option), present)
+                typos = True
+    if not typos and not any(matches(row, group) for row in cells.rows):
+        yield where, f"{group_text(group)}, which no cell matches", f"a cell of {cells.name} with all of it"
 
 
 def _check_overlap(claim: dict, cells: Sheet, where: str) -> Iterator[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Fault
-from .checker import bounds, explain_pattern, out_of_range, perhaps
+from .checker import explain_pattern, out_of_range, perhaps, range_words
 from .schemas import pattern, types, unit_suffixes
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -242,8 +242,7 @@ def _number(text: str, schema: dict[str, Any]) -> float | int:
         raise ValueError(_why_no_number(text, schema))
     value = int(text) if INTEGER.fullmatch(text) else float(text)
     if abs(value) == float("inf") or out_of_range(value, schema):
-        unit = schema.get("unit")
-        raise ValueError(f"a number {bounds(schema)}" + (f" (is it in {unit}?)" if unit else ""))
+        raise ValueError(range_words(schema))
     return value
 
 

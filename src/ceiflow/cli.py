@@ -1,0 +1,162 @@
+"""The command `ceiflow`: begin a study, draft its sheet, check it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import CeiflowError, StudyError
+
+OK, FAULTS, UNUSABLE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process when left out.
+
+    Returns
+    -------
+    int
+        0 when all is well, 1 when a study has faults, 2 when the command cannot be carried out.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except StudyError as error:
+        return _print_faults(error)
+    except (CeiflowError, OSError) as error:
+        print(f"ceiflow: {error}", file=sys.stderr)
+        return UNUSABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ceiflow",
+        description="From raw cryo-(S)TEM and EELS files of battery cathodes to a defended answer.",
+        epilog="A study is run with: snakemake -s PROJECT/workflow/Snakefile --directory STUDY --cores all",
+    )
+    parser.add_argument("--version", action="version", version=f"ceiflow {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    new = commands.add_parser(
+        "new", help="begin a study", description="Lay out an empty study, every key described."
+    )
+    new.add_argument("study", type=Path, metavar="STUDY", help="folder to make; has to be empty or absent")
+    new.add_argument("--example", metavar="NAME", help="take configuration and sheets of an example study")
+    new.set_defaults(command=_new)
+
+    sheet = commands.add_parser(
+        "sheet",
+        help="draft acquisitions.tsv from instrument files",
+        description="Draft rows of acquisitions.tsv from what instrument files say. Call it in the study "
+        "folder: the paths are written as seen from there.",
+    )
+    sheet.add_argument("raw", type=Path, metavar="RAW_DIR", help="folder of instrument files")
+    sheet.add_argument("--output", "-o", type=Path, metavar="FILE", help="write here instead of printing")
+    sheet.set_defaults(command=_sheet)
+
+    check = commands.add_parser("check", help="say everything that is wrong with a study")
+    check.add_argument("study", type=Path, metavar="STUDY", help="study folder")
+    check.set_defaults(command=_check)
+    return parser
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from .study.template import example_folders, write_study
+
+    example = None
+    if arguments.example is not None:
+        examples = example_folders()
+        example = examples.get(arguments.example)
+        if example is None:
+            known = ", ".join(examples) or "none in this installation"
+            return _refuse(f"no example {arguments.example!r}; there are: {known}")
+    try:
+        files = write_study(arguments.study, example)
+    except FileExistsError:
+        return _refuse(f"{arguments.study} is there and not empty; name a new folder")
+    for file in files:
+        print(file)
+    print(f"Next: read {arguments.study / 'README.md'}, then: ceiflow check {_quoted(arguments.study)}")
+    return OK
+
+
+def _sheet(arguments: argparse.Namespace) -> int:
+    from .study.template import sheet_text
+
+    output = arguments.output
+    if not arguments.raw.is_dir():
+        return _refuse(f"{arguments.raw} is no folder")
+    if output is not None and output.exists() and not _is_empty_sheet(output):
+        return _refuse(f"{output} has rows already; name another file")
+    # Reading instrument files is the one heavy thing here.
+    from .signals.sheet import draft_sheet
+
+    rows, notes = draft_sheet(arguments.raw)
+    text = sheet_text("acquisitions", rows)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{output}: {len(rows)} rows", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return OK
+
+
+def _is_empty_sheet(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return len([line for line in lines if line.strip()]) <= 1
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .study.validation import absent_files, load_study
+
+    if not arguments.study.is_dir():
+        return _refuse(f"{arguments.study} is no folder")
+    study = load_study(arguments.study)
+    for note in study.notes:
+        print(f"note: {note}")
+    for name, column, path in absent_files(study):
+        print(f"note: {name}: {column}: {path} is not there; this row would fail, the others would not")
+    excluded = sum(bool(row["exclude"]) for row in study.acquisitions)
+    counts = [
+        _count(len(study.acquisitions), "acquisition") + (f" ({excluded} excluded)" if excluded else ""),
+        _count(len(study.cells), "cell"),
+        _count(len(study.config["claims"]), "claim"),
+    ]
+    print(f"{arguments.study}: {', '.join(counts)}; no faults")
+    return OK
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _print_faults(error: StudyError) -> int:
+    for fault in error.faults:
+        print(fault)
+    print(_count(len(error.faults), "fault"))
+    return FAULTS
+
+
+def _refuse(message: str) -> int:
+    print(f"ceiflow: {message}", file=sys.stderr)
+    return UNUSABLE
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
