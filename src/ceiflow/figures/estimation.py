@@ -1,0 +1,285 @@
+"""Cells as the points that count, acquisitions behind them, and the registered difference beside."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ceiflow.figures import style
+from ceiflow.figures.tables import (
+    Rows,
+    Table,
+    axis_label,
+    endpoint_name,
+    figures3,
+    group_words,
+    groups,
+    known,
+    number,
+    rows,
+    unit_name,
+)
+
+
+@style.styled
+def estimation_plot(
+    cells: Table,
+    measurements: Table,
+    claims: Table,
+    endpoint: str,
+    zone: str = "layer",
+    sheet: Table = (),
+) -> Figure:
+    """One endpoint by group: cells large, acquisitions small, bounded ones as limits, differences beside.
+
+    Parameters
+    ----------
+    cells, measurements, claims : table
+        Results `cells.tsv`, `measurements.tsv`, `claims.tsv`, as paths or rows.
+    endpoint, zone : str
+        What to show.
+    sheet : table, optional
+        The cells sheet of the study; its `state` splits the groups further.
+    """
+    wanted = [row for row in rows(cells) if row["endpoint"] == endpoint and row["zone"] == zone]
+    points = [row for row in rows(measurements) if row["endpoint"] == endpoint and row["zone"] == zone]
+    shown = [row for row in wanted if known(row.get("value")) or _limits(row, points)]
+    if not shown:
+        return style.nothing(f"No cell has a value or a limit of {endpoint_name(endpoint)}.")
+    differences = [
+        row
+        for row in rows(claims)
+        if row["endpoint"] == endpoint
+        and row.get("zone", zone) == zone
+        and row["kind"] == "difference"
+        and known(row.get("estimate"))
+    ]
+    layout = groups(shown, rows(sheet))
+    wide = len(layout) + len(differences) > 4 or len(shown) > 12
+    figure = style.new_figure(style.TWO_COLUMNS_MM if wide else style.ONE_COLUMN_MM, 66.0)
+    ratio = [max(len(layout), 2) + 0.05 * len(shown), 0.9 + 0.6 * len(differences)]
+    if differences:
+        left, right = figure.subplots(1, 2, width_ratios=ratio)
+        _differences(right, differences)
+    else:
+        left = figure.subplots()
+    unit = shown[0].get("unit", "")
+    _groups(left, layout, {row["cell_id"]: row for row in shown}, points)
+    left.set_ylabel(axis_label(endpoint, unit))
+    return style.describe(figure, _words(endpoint, unit, layout, shown, differences))
+
+
+def _limits(cell: dict, points: Rows) -> list[float]:
+    """Detection limits of the bounded acquisitions of a cell."""
+    own = [row for row in points if row["cell_id"] == cell["cell_id"] and row["status"] == "bounded"]
+    return [number(row["lod"]) for row in own if known(row.get("lod"))]
+
+
+def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> None:
+    colours = style.condition_colours([row["condition"] for row in cells.values()])
+    tick_at, bounded = [], False
+    for index, (_, names) in enumerate(layout.items()):
+        width = min(0.7, 0.18 * len(names))
+        places = index + (np.linspace(-width / 2, width / 2, len(names)) if len(names) > 1 else np.zeros(1))
+        tick_at.append(index)
+        for x, name in zip(places, names, strict=True):
+            cell = cells[name]
+            colour = colours[cell["condition"]]
+            own = [row for row in points if row["cell_id"] == name]
+            values = np.sort([number(row["value"]) for row in own if known(row.get("value"))])
+            spread = x + 0.09 * np.resize([-1, 1], values.size)
+            axes.plot(
+                spread, values, ".", color=colour, alpha=0.45, markersize=3, markeredgewidth=0, zorder=2
+            )
+            limits = _limits(cell, points)
+            bounded |= bool(limits)
+            for limit in limits:
+                _limit(axes, x, limit, colour, small=True)
+            if known(cell.get("value")):
+                error = number(cell.get("se"))
+                axes.errorbar(
+                    x,
+                    number(cell["value"]),
+                    yerr=None if np.isnan(error) else error,
+                    fmt="o",
+                    markersize=5.5,
+                    color=colour,
+                    markeredgecolor="white",
+                    markeredgewidth=0.6,
+                    elinewidth=0.9,
+                    zorder=4,
+                )
+            elif limits:
+                _limit(axes, x, max(limits), colour, small=False)
+    labels = [_label(name, len(cells)) for name, cells in layout.items()]
+    axes.set_xticks(tick_at, labels)
+    axes.set_xlim(-0.6, len(layout) - 0.4)
+    axes.tick_params(axis="x", length=0)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(min(0.0, bottom), top + 0.14 * (top - min(0.0, bottom)))
+    handles = [
+        Line2D([], [], marker="o", color=style.GREY, linestyle="", markersize=5, label="cell ± SE"),
+        Line2D([], [], marker=".", color=style.GREY, linestyle="", markersize=3, label="acquisition"),
+    ]
+    if bounded:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker="v",
+                color=style.GREY,
+                linestyle="",
+                fillstyle="none",
+                markersize=4,
+                label="below",
+            )
+        )
+    axes.legend(
+        handles=handles, loc="upper left", ncols=3, handletextpad=0.1, columnspacing=0.9, borderaxespad=0
+    )
+
+
+def _label(name: str, cells: int) -> str:
+    parts = [line for part in name.split(" · ") for line in textwrap.wrap(part, 14)]
+    return "\n".join([*parts, f"{cells} cell{'s' if cells != 1 else ''}"])
+
+
+def _limit(axes: Axes, x: float, limit: float, colour: str, small: bool) -> None:
+    """A downward tick: the value lies somewhere below."""
+    size = 3.0 if small else 6.0
+    axes.plot(
+        [x - 0.04, x + 0.04],
+        [limit, limit],
+        color=colour,
+        linewidth=0.6 if small else 1.2,
+        solid_capstyle="butt",
+    )
+    axes.plot(
+        x,
+        limit,
+        marker=11,
+        markersize=size,
+        color=colour,
+        fillstyle="none",
+        markeredgewidth=0.5 if small else 1.0,
+        alpha=0.6 if small else 1.0,
+        zorder=3,
+    )
+
+
+def _differences(axes: Axes, claims: Rows) -> None:
+    for index, claim in enumerate(claims):
+        value, low, high = (number(claim.get(name)) for name in ("estimate", "ci_low", "ci_high"))
+        axes.plot(index, value, "D", color=style.BLACK, markersize=4)
+        if not np.isnan([low, high]).any():
+            axes.plot([index, index], [low, high], color=style.BLACK, linewidth=1.3)
+    axes.axhline(0.0, color=style.GREY, linewidth=0.6, linestyle=(0, (4, 3)))
+    labels = [
+        f"{_wrap(group_words(row.get('test', '')))}\nminus\n{_wrap(group_words(row.get('reference', '')))}"
+        for row in claims
+    ]
+    axes.set_xticks(range(len(claims)), labels)
+    axes.set_xlim(-0.6, len(claims) - 0.4)
+    axes.tick_params(axis="x", length=0)
+    unit = unit_name(claims[0].get("unit", ""))
+    axes.set_ylabel(f"Difference ({unit})" if unit else "Difference")
+    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -0.05 * (high - low)), max(high, 0.05 * (high - low)))
+
+
+def _wrap(words: str) -> str:
+    return "\n".join(textwrap.wrap(words, 14))
+
+
+def _words(endpoint: str, unit: str, layout: dict, shown: Rows, differences: Rows) -> str:
+    cells = {row["cell_id"]: row for row in shown}
+    printed = unit_name(unit)
+    parts = []
+    for name, members in layout.items():
+        values = [figures3(cells[cell]["value"]) for cell in members if known(cells[cell].get("value"))]
+        below = len(members) - len(values)
+        text = f"{name}: " + (", ".join(values) + f" {printed}".rstrip() if values else "")
+        parts.append(text + (f" {below} cell(s) below detection" if below else ""))
+    for row in differences:
+        parts.append(
+            f"difference {row['claim_id']} {figures3(row['estimate'])} [{figures3(row.get('ci_low'))}, "
+            f"{figures3(row.get('ci_high'))}] {printed}".rstrip()
+        )
+    name = endpoint_name(endpoint)
+    return f"{name[:1].upper() + name[1:]} by cell. " + "; ".join(parts) + "."
+
+
+@style.styled
+def composition_plot(
+    cells: Table, zones: tuple[str, ...] = ("layer", "surface", "particle"), sheet: Table = ()
+) -> Figure:
+    """Elements by group and zone: atomic fractions where identified, else areal densities.
+
+    Parameters
+    ----------
+    cells : table
+        Results `cells.tsv`.
+    zones : tuple of str
+        One panel each, where there is anything to show.
+    sheet : table, optional
+        The cells sheet of the study.
+    """
+    table = [row for row in rows(cells) if known(row.get("value"))]
+    kind = "atomic_fraction_"
+    if not any(row["endpoint"].startswith(kind) for row in table):
+        kind = "areal_density_"
+    table = [row for row in table if row["endpoint"].startswith(kind) and row["zone"] in zones]
+    if not table:
+        return style.nothing("No composition was identified in any cell.")
+    present = [zone for zone in zones if any(row["zone"] == zone for row in table)]
+    elements = list(dict.fromkeys(row["endpoint"].split("_")[2] for row in table))
+    layout = groups(table, rows(sheet))
+    figure = style.new_figure(style.TWO_COLUMNS_MM if len(present) > 1 else style.ONE_COLUMN_MM, 62.0)
+    panels = figure.subplots(1, len(present), squeeze=False, sharey=kind == "atomic_fraction_")[0]
+    condition = {row["cell_id"]: row["condition"] for row in table}
+    colours = style.condition_colours(list(condition.values()))
+    markers = ("o", "s", "^", "D", "v", "P", "X", "*")
+    for axes, zone in zip(panels, present, strict=True):
+        own = {(r["cell_id"], r["endpoint"].split("_")[2]): r for r in table if r["zone"] == zone}
+        for g, (name, members) in enumerate(layout.items()):
+            shift = (g - (len(layout) - 1) / 2) * min(0.8 / len(layout), 0.22)
+            found = [
+                (e + shift, number(own[c, el]["value"]), number(own[c, el].get("se")))
+                for e, el in enumerate(elements)
+                for c in members
+                if (c, el) in own
+            ]
+            if found:
+                x, y, error = np.array(found).T
+                axes.errorbar(
+                    x,
+                    y,
+                    yerr=np.nan_to_num(error),
+                    fmt=markers[g % len(markers)],
+                    markersize=3.2,
+                    elinewidth=0.7,
+                    color=colours[condition[members[0]]],
+                    markeredgecolor="white",
+                    markeredgewidth=0.3,
+                    label=name,
+                )
+        axes.set_xticks(range(len(elements)), elements)
+        axes.tick_params(axis="x", length=0)
+        axes.set_title(zone)
+        axes.set_xlim(-0.6, len(elements) - 0.4)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    panels[0].set_ylabel("Atomic fraction" if kind == "atomic_fraction_" else "Areal density (nm⁻²)")
+    handles = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+    text = (
+        f"{'Atomic fractions' if kind == 'atomic_fraction_' else 'Areal densities'} of {', '.join(elements)}"
+    )
+    return style.describe(figure, f"{text} in the zones {', '.join(present)}, one point a cell, by group.")

@@ -1,0 +1,124 @@
+"""Figures of a whole study and of one acquisition, from a results folder to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ceiflow.figures import bars, claims, estimation, maps, overlay, spectra, style
+from ceiflow.figures.names import ACQUISITION_FIGURES, STUDY_FIGURES
+from ceiflow.figures.tables import Rows, Table, read_json, rows
+
+
+def study_figure(name: str, tables: dict[str, Rows]) -> Figure:
+    """One of `STUDY_FIGURES` from the tables of a study.
+
+    Parameters
+    ----------
+    name : str
+    tables : dict of rows
+        `claims`, `cells`, `measurements`, `acquisitions`, `heterogeneity`, and `sheet` (the cells sheet;
+        optional).
+    """
+    sheet = tables.get("sheet", [])
+    draw: dict[str, Callable[[], Figure]] = {
+        "claims": lambda: claims.claims_forest(tables["claims"]),
+        "layer_thickness": lambda: _estimation(tables, "layer_thickness_nm", sheet),
+        "layer_coverage": lambda: _estimation(tables, "layer_coverage", sheet),
+        "prevalence": lambda: bars.prevalence_bars(
+            tables["acquisitions"], tables["measurements"], tables["cells"], sheet
+        ),
+        "composition": lambda: estimation.composition_plot(tables["cells"], sheet=sheet),
+        "heterogeneity": lambda: bars.heterogeneity_bars(tables["heterogeneity"]),
+    }
+    return draw[name]()
+
+
+def _estimation(tables: dict[str, Rows], endpoint: str, sheet: Rows) -> Figure:
+    return estimation.estimation_plot(
+        tables["cells"], tables["measurements"], tables["claims"], endpoint, "layer", sheet
+    )
+
+
+def draw_study(
+    tables: dict[str, Table], folder: str | Path, formats: Sequence[str] = ("png", "svg"), dpi: float = 150
+) -> list[Path]:
+    """Write every figure of a study as `{folder}/{name}.{format}`.
+
+    Parameters
+    ----------
+    tables : dict of paths or rows
+        As for `study_figure`.
+    folder : path
+    formats : sequence of "png", "svg"
+    dpi : float
+
+    Returns
+    -------
+    list of paths, in the order of `STUDY_FIGURES`.
+    """
+    read = {name: rows(table) for name, table in tables.items()}
+    written = []
+    for name in STUDY_FIGURES:
+        figure = study_figure(name, read)
+        written += [style.save(figure, Path(folder) / f"{name}.{kind}", dpi) for kind in formats]
+    return written
+
+
+def acquisition_figure(name: str, modality: str, source: Path) -> Figure:
+    """One of `ACQUISITION_FIGURES[modality]`, from the folder of results of that acquisition."""
+    layer = source / "layer.tsv"
+    if modality in {"eels_si", "eels_spectrum"}:
+        draw: dict[str, Callable[[], Figure]] = {
+            "maps": lambda: maps.element_maps(source / "maps.h5"),
+            "layer": lambda: overlay.layer_overlay_eels(source / "maps.h5", layer),
+            "trace": lambda: overlay.layer_trace(layer),
+            "spectra": lambda: spectra.zone_spectra(source / "spectra.tsv"),
+            "profile": lambda: maps.normal_profile(source / "maps.h5"),
+            "calibration": lambda: spectra.energy_calibration(
+                read_json(source / "summary.json").get("calibration", {})
+            ),
+        }
+    else:
+        draw = {
+            "layer": lambda: overlay.layer_overlay_image(source / "overlay.h5", layer),
+            "trace": lambda: overlay.layer_trace(layer),
+        }
+    needed = {"maps": "maps.h5", "profile": "maps.h5", "layer": "maps.h5" if "maps" in draw else "overlay.h5"}
+    if name in needed and not (source / needed[name]).is_file():
+        return style.nothing("This acquisition was not analysed.")
+    return draw[name]()
+
+
+def draw_acquisition(
+    acquisition_id: str,
+    modality: str,
+    source: str | Path,
+    folder: str | Path,
+    formats: Sequence[str] = ("png", "svg"),
+    dpi: float = 150,
+) -> list[Path]:
+    """Write every figure of one acquisition as `{folder}/{acquisition_id}_{name}.{format}`.
+
+    Parameters
+    ----------
+    acquisition_id, modality : str
+    source : path
+        `results/eels/{acquisition_id}` or `results/images/{acquisition_id}`.
+    folder : path
+    formats : sequence of "png", "svg"
+    dpi : float
+
+    Returns
+    -------
+    list of paths; for an acquisition that was not analysed the figures say so.
+    """
+    written = []
+    for name in ACQUISITION_FIGURES[modality]:
+        figure = acquisition_figure(name, modality, Path(source))
+        written += [
+            style.save(figure, Path(folder) / f"{acquisition_id}_{name}.{kind}", dpi) for kind in formats
+        ]
+    return written

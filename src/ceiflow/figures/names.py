@@ -1,0 +1,21 @@
+"""Which figures a study and an acquisition have: file names that rules may promise before anything ran."""
+
+from __future__ import annotations
+
+STUDY_FIGURES = (
+    "claims",
+    "layer_thickness",
+    "layer_coverage",
+    "prevalence",
+    "composition",
+    "heterogeneity",
+)
+_SPECTRUM_IMAGE = ("maps", "layer", "trace", "spectra", "profile", "calibration")
+_IMAGE = ("layer", "trace")
+ACQUISITION_FIGURES = {
+    "eels_si": _SPECTRUM_IMAGE,
+    "eels_spectrum": ("spectra", "calibration"),
+    "hrtem": _IMAGE,
+    "tem": _IMAGE,
+    "adf": _IMAGE,
+}

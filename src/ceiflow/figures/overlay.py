@@ -1,0 +1,234 @@
+"""The layer where it was found: drawn into the image, and as a trace along the surface."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib.patheffects as effects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ceiflow.figures import maps as maps_module
+from ceiflow.figures import style
+from ceiflow.figures.tables import Rows, Table, number, rows, true
+
+BARE = style.SKY
+
+
+def columns(table: Rows, *names: str) -> tuple[np.ndarray, ...]:
+    """Columns of a table as float arrays, NaN where empty or absent."""
+    return tuple(np.array([number(row.get(name)) for row in table], float) for name in names)
+
+
+def stretches(table: Rows) -> list[np.ndarray]:
+    """Indices of the rows of each unbroken stretch of surface, in the order of the table."""
+    names = [row.get("stretch", "") for row in table]
+    return [np.array([i for i, own in enumerate(names) if own == name]) for name in dict.fromkeys(names)]
+
+
+def present(table: Rows) -> np.ndarray:
+    """Where a layer was found."""
+    return np.array([true(row.get("present")) for row in table], bool)
+
+
+def _top_thickness(table: Rows) -> float:
+    (thickness,) = columns(table, "thickness_nm")
+    own = thickness[present(table) & np.isfinite(thickness)]
+    return float(np.percentile(own, 98)) if own.size else 1.0
+
+
+def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection | None:
+    """Outer and inner edge in the colour of the thickness; bare stretches dotted on the surface."""
+    thickness, row, column = columns(table, "thickness_nm", "row", "column")
+    found = present(table)
+    outline = [effects.Stroke(linewidth=2.4, foreground="black"), effects.Normal()]
+    segments, colours = [], []
+    for pair in (("outer_row", "outer_column"), ("inner_row", "inner_column")):
+        y, x = columns(table, *pair)
+        if not np.isfinite(y).any():
+            y, x = row, column
+        y, x = place(y), place(x)
+        for index in stretches(table):
+            for a, b in itertools.pairwise(index):
+                both = found[a] and found[b] and np.isfinite([x[a], x[b], y[a], y[b]]).all()
+                if both and np.hypot(x[a] - x[b], y[a] - y[b]) < closed_gap:
+                    segments.append([(x[a], y[a]), (x[b], y[b])])
+                    colours.append((thickness[a] + thickness[b]) / 2)
+    for index in stretches(table):
+        y, x = place(row[index]).copy(), place(column[index]).copy()
+        y[found[index]] = np.nan
+        line = axes.plot(x, y, color=BARE, linewidth=1.3, linestyle=(0, (1, 1)), marker=".", markersize=1.5)[
+            0
+        ]
+        line.set_path_effects(outline)
+    if not segments:
+        return None
+    lines = LineCollection(segments, cmap=style.THICKNESS_MAP, linewidths=1.4, path_effects=outline)
+    lines.set_array(np.array(colours))
+    lines.set_clim(0.0, _top_thickness(table) or 1.0)
+    axes.add_collection(lines)
+    return lines
+
+
+def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5, high=99.5) -> Figure:
+    shape = image.shape
+    width = style.ONE_COLUMN_MM
+    height = min(max((width - 14.0) * shape[0] / shape[1], 22.0), 130.0) + 12.0
+    figure = style.new_figure(width, height)
+    axes = figure.subplots()
+    style.image_axes(axes)
+    bottom, top = style.limits(image, low, high)
+    axes.imshow(image, cmap="gray", vmin=bottom, vmax=top, aspect="equal")
+    axes.set_facecolor("#dddddd")
+    lines = _edges(axes, table, place, closed_gap=0.25 * max(shape)) if table else None
+    axes.set_xlim(-0.5, shape[1] - 0.5)
+    axes.set_ylim(shape[0] - 0.5, -0.5)
+    style.scale_bar(axes, pixel_size_nm, shape)
+    found = present(table)
+    handles = []
+    if lines is not None:
+        colour = lines.get_cmap()(0.6)
+        handles.append(Line2D([], [], color=colour, label="outer and inner edge of the layer"))
+        style.colour_bar(figure, lines, axes, "Layer thickness (nm)", "max")
+    if table and not found.all():
+        handles.append(
+            Line2D([], [], color=BARE, linestyle=(0, (1, 1)), label="bare: below the detection limit")
+        )
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1.6, fontsize=6)
+    return style.describe(figure, f"{what} {label}. {_found_words(table)}")
+
+
+def _found_words(table: Rows) -> str:
+    if not table:
+        return "No particle surface was traced."
+    thickness, lod = columns(table, "thickness_nm", "lod_nm")
+    found = present(table)
+    share = f"A layer is present at {int(found.sum())} of {len(table)} surface points"
+    if found.any():
+        share += f", median thickness {np.nanmedian(thickness[found]):.3g} nm"
+    if np.isfinite(lod).any():
+        share += f", median detection limit {np.nanmedian(lod):.3g} nm"
+    return share + "."
+
+
+@style.styled
+def layer_overlay_eels(maps_h5: str | Path, layer_tsv: Table) -> Figure:
+    """The layer's edges on a spectrum image, coloured by thickness.
+
+    Parameters
+    ----------
+    maps_h5 : path
+        Background: total counts, else the particle's elements.
+    layer_tsv : table
+        The layer along the surface, in pixels of the spectrum image.
+    """
+    maps = maps_module.read_maps(maps_h5)
+    image = _background(maps)
+    if image is None or min(image.shape) < 2:
+        return style.nothing("There is no image to draw the surface into.")
+    return _overlay(
+        image, maps.pixel_size_nm, rows(layer_tsv), lambda x: x, maps.acquisition_id, "Spectrum image"
+    )
+
+
+def _background(maps: maps_module.Maps) -> np.ndarray | None:
+    metals = [maps.values[name] for name in ("Mn", "Co", "Ni") if name in maps.values]
+    for candidate in (
+        maps.total,
+        np.nansum(metals, axis=0) if metals else None,
+        maps.thickness,
+        *maps.values.values(),
+    ):
+        if candidate is not None and np.isfinite(candidate).any():
+            return candidate
+    return None
+
+
+@style.styled
+def layer_overlay_image(overlay_h5: str | Path, layer_tsv: Table) -> Figure:
+    """The layer's edges on an image, coloured by thickness.
+
+    Parameters
+    ----------
+    overlay_h5 : path
+        The binned image, with `pixel_size_nm` (of the binned image) and `bin`.
+    layer_tsv : table
+        The layer along the contour, in pixels of the full image.
+    """
+    import h5py
+
+    with h5py.File(overlay_h5, "r") as file:
+        if "image" not in file:
+            return style.nothing("This acquisition was not analysed.")
+        image = file["image"][...]
+        size = float(file.attrs.get("pixel_size_nm", np.nan))
+        factor = float(file.attrs.get("bin", 1))
+        name = str(file.attrs.get("acquisition_id", ""))
+    return _overlay(
+        image,
+        size if np.isfinite(size) else None,
+        rows(layer_tsv),
+        lambda x: (x + 0.5) / factor - 0.5,
+        name,
+        "Image",
+        low=0.2,
+        high=99.8,
+    )
+
+
+@style.styled
+def layer_trace(layer_tsv: Table) -> Figure:
+    """Thickness along the surface with its standard deviation, the detection limit and bare stretches.
+
+    Parameters
+    ----------
+    layer_tsv : table
+        The layer along the surface, of either modality.
+    """
+    table = rows(layer_tsv)
+    if not table:
+        return style.nothing("No particle surface was traced.")
+    position, thickness, deviation, lod = columns(
+        table, "position_nm", "thickness_nm", "thickness_std_nm", "lod_nm"
+    )
+    found = present(table)
+    figure = style.new_figure(style.ONE_COLUMN_MM, 52.0)
+    axes = figure.subplots()
+    for index in stretches(table):
+        index = index[np.argsort(position[index], kind="stable")]
+        x, y, error = position[index], thickness[index], np.nan_to_num(deviation[index])
+        axes.fill_between(x, 0, lod[index], color="#e6e6e6", linewidth=0, zorder=0)
+        axes.plot(x, lod[index], color=style.GREY, linewidth=0.7, linestyle=(0, (4, 2)))
+        axes.fill_between(x, y - error, y + error, color=style.VERMILLION, alpha=0.25, linewidth=0)
+        axes.plot(x, y, color=style.VERMILLION, linewidth=0.8)
+        where = found[index]
+        axes.plot(x[where], y[where], ".", color=style.VERMILLION, markersize=3)
+        axes.plot(x[~where], np.zeros((~where).sum()), "|", color=style.BLUE, markersize=5, clip_on=False)
+    axes.set_xlabel("Position along the surface (nm)")
+    axes.set_ylabel("Layer thickness (nm)")
+    _trace_limits(axes, thickness + np.nan_to_num(deviation), lod)
+    handles = [
+        Line2D([], [], color=style.VERMILLION, marker=".", label="thickness ± 1 SD"),
+        Line2D([], [], color=style.GREY, linestyle=(0, (4, 2)), linewidth=0.7, label="detection limit"),
+        Line2D([], [], color=style.BLUE, marker="|", linestyle="", label="bare"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.8, columnspacing=1.0)
+    span = position[np.isfinite(position)]
+    length = f" over {np.ptp(span):.3g} nm" if span.size else ""
+    return style.describe(figure, f"Layer thickness along the surface{length}. {_found_words(table)}")
+
+
+def _trace_limits(axes: Axes, upper: np.ndarray, lod: np.ndarray) -> None:
+    """Leave a single wild error bar out of the scale, never a point of the limit."""
+    finite = upper[np.isfinite(upper)]
+    top = max(
+        np.percentile(finite, 99) if finite.size else 0.0,
+        np.nanmax(lod) if np.isfinite(lod).any() else 0.0,
+        0.1,
+    )
+    axes.set_ylim(min(0.0, axes.get_ylim()[0] if finite.size and finite.min() < 0 else 0.0), 1.12 * top)

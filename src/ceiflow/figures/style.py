@@ -1,0 +1,234 @@
+"""The look of all figures: sizes, fonts, colours, scale bars, colour bars, and a byte-identical `save`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+ONE_COLUMN_MM = 89.0
+TWO_COLUMNS_MM = 183.0
+# Okabe and Ito (2008), told apart by readers with any of the common colour deficiencies.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+GREY = "#6b6b6b"
+CONDITION_COLOURS = {"pristine": GREEN, "normal": BLUE, "shorted": VERMILLION}
+OTHER_COLOURS = (PURPLE, ORANGE, SKY, BLACK)
+ELEMENT_COLOURS = {
+    "C": BLACK, "O": VERMILLION, "F": GREEN, "Mn": PURPLE, "Co": BLUE, "Ni": ORANGE, "Li": SKY, "N": SKY,
+    "P": ORANGE, "S": "#B8860B", "Si": GREY,
+}  # fmt: skip
+MAP = "cividis"
+THICKNESS_MAP = "plasma"
+
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7.0,
+    "axes.titlesize": 7.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 7.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "image.interpolation": "nearest",
+    # Names and titles come from the user's sheets: a dollar sign in them is a dollar sign.
+    "text.parse_math": False,
+    # Glyphs as outlines look the same wherever the file is opened; the hash salt makes ids repeatable.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ceiflow",
+    "path.simplify": True,
+}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw under this style alone, whatever matplotlibrc the user has."""
+
+    @functools.wraps(draw)
+    def inner(*args, **kwargs):
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(RC)
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def new_figure(width_mm: float, height_mm: float) -> Figure:
+    """An empty figure of that size; constrained layout."""
+    return Figure(figsize=(width_mm / 25.4, height_mm / 25.4), layout="constrained")
+
+
+def describe(figure: Figure, text: str) -> Figure:
+    """Give a figure the text that stands for it where it cannot be seen."""
+    figure.set_label(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
+    return figure
+
+
+def description(figure: Figure) -> str:
+    """The text that stands for a figure where it cannot be seen."""
+    return str(figure.get_label())
+
+
+def nothing(message: str, width_mm: float = ONE_COLUMN_MM) -> Figure:
+    """A figure that says why there is nothing to show."""
+    figure = new_figure(width_mm, 18.0)
+    figure.text(0.5, 0.5, message, ha="center", va="center", color=GREY, wrap=True)
+    return describe(figure, message)
+
+
+def save(figure: Figure, path: str | Path, dpi: float = 150) -> Path:
+    """Write a figure as PNG or SVG by the name's ending; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : path
+        Ending in `.png` or `.svg`. Written under another name first, then renamed.
+    dpi : float
+        Dots per inch of the raster, also of images inside an SVG.
+
+    Raises
+    ------
+    ValueError
+        For another ending.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    text = description(figure)
+    if kind == "png":
+        metadata = {"Software": None, "Description": text} if text.isascii() else {"Software": None}
+    elif kind == "svg":
+        metadata = {"Date": None, "Creator": None} | ({"Description": text} if text else {})
+    else:
+        raise ValueError(f"{path.name}: figures are written as .png or .svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        figure.savefig(partial, format=kind, dpi=dpi, metadata=metadata)
+    os.replace(partial, path)
+    return path
+
+
+def condition_colours(conditions: list[str]) -> dict[str, str]:
+    """A colour for each condition; the usual three always have their own."""
+    others = sorted({name for name in conditions if name.lower() not in CONDITION_COLOURS})
+    colours = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
+    return {name: CONDITION_COLOURS.get(name.lower(), colours.get(name, BLACK)) for name in conditions}
+
+
+def element_colour(name: str, index: int = 0) -> str:
+    """Colour of an element or of an edge column (`Mn`, `Mn_L3`, `edge_Mn`)."""
+    symbol = edge_element(name)
+    spare = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BLACK)
+    return ELEMENT_COLOURS.get(symbol, spare[index % len(spare)])
+
+
+def edge_element(name: str) -> str:
+    """The element of an edge column."""
+    return next((part for part in name.split("_") if part[:1].isupper()), name)
+
+
+def nice_length(span_nm: float) -> float:
+    """Length of a scale bar: 1, 2 or 5 times a power of ten, about a fifth of the field."""
+    target = span_nm / 4.0
+    power = 10.0 ** np.floor(np.log10(target))
+    return float(max(step * power for step in (1.0, 2.0, 5.0) if step * power <= target * 1.0001))
+
+
+def scale_bar(axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int]) -> None:
+    """Draw a scale bar into an image shown with pixel coordinates.
+
+    Parameters
+    ----------
+    pixel_size_nm : float or None
+        Without it the bar counts pixels, and says so.
+    shape : (rows, columns)
+    """
+    rows, columns = shape
+    known = pixel_size_nm is not None and np.isfinite(pixel_size_nm) and pixel_size_nm > 0
+    scale = float(pixel_size_nm) if known else 1.0
+    length = nice_length(columns * scale)
+    if known:
+        text = f"{length / 1000:g} µm" if length >= 1000 else f"{length:g} nm"
+    else:
+        text = f"{length:g} px"
+    pixels = length / scale
+    x0, y0 = -0.5 + 0.05 * columns, -0.5 + rows * 0.95
+    thick = max(rows, 1) * 0.018
+    import matplotlib.patheffects as effects
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(
+        Rectangle(
+            (x0, y0 - thick), pixels, thick, facecolor="white", edgecolor="black", linewidth=0.4, zorder=9
+        )
+    )
+    label = axes.text(
+        x0 + pixels / 2,
+        y0 - thick * 1.8,
+        text,
+        color="white",
+        ha="center",
+        va="bottom",
+        fontsize=6.5,
+        zorder=9,
+    )
+    label.set_path_effects([effects.withStroke(linewidth=1.4, foreground="black")])
+
+
+def image_axes(axes: Axes) -> None:
+    """Take ticks and frame from an axes that shows an image."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def colour_bar(figure: Figure, mappable, axes, label: str, extend: str = "neither", **kwargs):
+    """A thin colour bar whose label carries the quantity and its unit."""
+    bar = figure.colorbar(
+        mappable, ax=axes, extend=extend, aspect=kwargs.pop("aspect", 22), pad=0.015, **kwargs
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(width=0.5, length=2, labelsize=6)
+    bar.set_label(label, fontsize=6.5)
+    return bar
+
+
+def limits(values: np.ndarray, low: float = 1.0, high: float = 99.5) -> tuple[float, float]:
+    """Range of a colour map: percentiles of the finite values, never empty."""
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    bottom, top = np.percentile(finite, [low, high])
+    return (float(bottom), float(top)) if top > bottom else (float(bottom) - 0.5, float(bottom) + 0.5)
+
+
+def extend(values: np.ndarray, bottom: float, top: float) -> str:
+    """Which ends of a colour bar stand for values beyond it."""
+    finite = values[np.isfinite(values)]
+    below, above = bool((finite < bottom).any()), bool((finite > top).any())
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
