@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,7 +184,6 @@ def write_signal(
     energy_offset_eV: float | None = None,
     energy_scale_eV: float | None = None,
     pixel_size_nm: float | None = None,
-    inspect: Callable[[np.ndarray], None] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> h5py.Dataset:
     """Copy one signal into an open file by blocks, so that memory is bounded whatever its size.
@@ -200,8 +199,6 @@ def write_signal(
         Energy of channel 0 and width of a channel; spectra only.
     pixel_size_nm : float, optional
         Left out when it is not known.
-    inspect : callable, optional
-        Called with every block in turn, for checks that need a pass over the data.
     block_bytes : int
         Upper limit of one block in memory.
     """
@@ -211,11 +208,7 @@ def write_signal(
     dataset = file.create_dataset(
         f"{role}/data", shape=data.shape, dtype=canonical_dtype(data.dtype), track_times=False
     )
-    for region in _regions(data, block_bytes):
-        block = data[region]
-        block = np.asarray(block.compute(scheduler="synchronous") if hasattr(block, "compute") else block)
-        if inspect is not None:
-            inspect(block)
+    for region, block in iter_blocks(data, block_bytes):
         dataset[region] = block.astype(dataset.dtype, copy=False)
     values = (
         ("energy_offset_eV", energy_offset_eV),
@@ -226,6 +219,24 @@ def write_signal(
         if value is not None:
             dataset.attrs[name] = float(value)
     return dataset
+
+
+def iter_blocks(data: Any, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Read an array (numpy, memory map, dask or `LazyArray`) region by region.
+
+    Yields
+    ------
+    region : tuple of slice
+        One for each axis; together they cover every element once.
+    block : array
+        What stands there, at most `block_bytes` large.
+    """
+    for region in _regions(data, block_bytes):
+        block = data[region]
+        yield (
+            region,
+            np.asarray(block.compute(scheduler="synchronous") if hasattr(block, "compute") else block),
+        )
 
 
 def _regions(data: Any, block_bytes: int) -> Iterator[tuple[slice, ...]]:

@@ -1,0 +1,275 @@
+"""One row of the acquisition sheet in, one canonical signal file out, whatever happens to the raw file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ceiflow.errors import SignalError
+from ceiflow.signals import checks, store
+from ceiflow.signals.formats import check_file, guard, sha256, source_files
+from ceiflow.signals.layout import Picture, Spectra, as_picture, as_spectra, cropped
+from ceiflow.signals.reader import RawSignal, choose, read_file
+from ceiflow.study.measurements import SPECTRUM_MODALITIES
+from ceiflow.study.metadata import METADATA, MISSING, Value, resolve
+
+# Sheet columns of the signal that plays each role.
+_COLUMNS = {
+    "core_loss": ("path", "signal"),
+    "image": ("path", "signal"),
+    "low_loss": ("low_loss_path", "low_loss_signal"),
+    "adf": ("adf_path", "adf_signal"),
+}
+_SPECTRUM_ONLY = ("dispersion_eV", "energy_offset_eV", "low_loss_exposure_s")
+
+
+@dataclass
+class _Draft:
+    """What is known so far; it goes into the header of a failed file too."""
+
+    acquisition: Mapping[str, Any]
+    config: Mapping[str, Any]
+    folder: Path
+    metadata: dict[str, Value] = field(default_factory=dict)
+    source: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def header(self) -> store.Header:
+        return store.Header(
+            acquisition_id=str(self.acquisition["acquisition_id"]),
+            modality=str(self.acquisition["modality"]),
+            metadata=self.metadata,
+            source=self.source,
+            warnings=self.warnings,
+        )
+
+    def note(self, name: str, notes: tuple[str, ...]) -> None:
+        for note in notes:
+            if (text := f"{name}: {note}") not in self.warnings:
+                self.warnings.append(text)
+
+
+def ingest(
+    acquisition: Mapping[str, Any], config: Mapping[str, Any], folder: str | Path, output: str | Path
+) -> store.Header:
+    """Read one acquisition and write its canonical file; a raw file that cannot be used becomes its status.
+
+    Parameters
+    ----------
+    acquisition : mapping
+        A row of acquisitions.tsv, typed; None or absent where the cell is empty.
+    config : mapping
+        `microscope` gives metadata that sheet and file lack; `strict` makes a bad file an error.
+    folder : path
+        The study folder, which the sheet's paths are relative to.
+    output : path
+        The file to write.
+
+    Returns
+    -------
+    Header
+        As written: status ok, or failed with the reason.
+
+    Raises
+    ------
+    SignalError
+        With `strict` only. Faults of the program are raised always.
+    """
+    draft = _Draft(acquisition, config, Path(folder))
+    try:
+        _load(draft, Path(output))
+    except SignalError as error:
+        if config.get("strict"):
+            raise
+        store.write_failed(output, draft.header(), str(error))
+    return store.read_header(output)
+
+
+def load_acquisition(
+    acquisition: Mapping[str, Any], config: Mapping[str, Any], folder: str | Path, output: str | Path
+) -> store.Header:
+    """As `ingest`, but a raw file that cannot be used raises its `SignalError` and nothing is written."""
+    _load(_Draft(acquisition, config, Path(folder)), Path(output))
+    return store.read_header(output)
+
+
+def _load(draft: _Draft, output: Path) -> None:
+    spectra = draft.acquisition["modality"] in SPECTRUM_MODALITIES
+    main_role = "core_loss" if spectra else "image"
+    draft.metadata = _resolved(draft, {}, spectra)
+    partners = ("low_loss", "adf") if spectra else ("adf",)
+    roles = [main_role, *(role for role in partners if _cell(draft, role))]
+    _record_sources(draft, roles)
+    main = _open(draft, main_role)
+    signals: dict[str, Spectra | Picture] = {}
+    if spectra:
+        signals["core_loss"], file_values = _core_loss(draft, main)
+        if "low_loss" in roles:
+            partner = _open(draft, "low_loss")
+            signals["low_loss"] = _low_loss(draft, main, partner, signals["core_loss"])
+            file_values["low_loss_exposure_s"] = partner.metadata.get("exposure_s")
+    else:
+        signals["image"] = as_picture(main)
+        file_values = {**main.metadata, "pixel_size_nm": signals["image"].pixel_size_nm}
+    draft.note(main.name, signals[main_role].notes)
+    draft.metadata = _resolved(draft, file_values, spectra)
+    signals[main_role] = _on_sheet_axes(draft, signals[main_role])
+    if "low_loss" in signals:
+        signals["low_loss"] = replace(signals["low_loss"], pixel_size_nm=signals["core_loss"].pixel_size_nm)
+    signals = _checked(draft, signals)
+    if "adf" in roles and (picture := _adf(draft)) is not None:
+        signals["adf"] = picture
+    with store.create_h5(output) as file:
+        store.write_header(file, draft.header())
+        for role in sorted(signals, key=store.ROLES.index):
+            _write(file, role, signals[role])
+
+
+def _cell(draft: _Draft, role: str) -> str:
+    return str(draft.acquisition.get(_COLUMNS[role][0]) or "")
+
+
+def _record_sources(draft: _Draft, roles: Sequence[str]) -> None:
+    """Note path and SHA-256 of every source, then refuse the first that is absent or not the sheet's."""
+    faults = []
+    for role in roles:
+        name = _cell(draft, role)
+        try:
+            _record_source(draft, role, name)
+        except SignalError as error:
+            draft.source.append({"role": role, "path": name, "signal": "", "sha256": ""})
+            faults += [error] if role != "adf" else []
+    if faults:
+        raise faults[0]
+    name = _cell(draft, roles[0])
+    expected = str(draft.acquisition.get("sha256") or "").strip().lower()
+    if expected and draft.digests[name] != expected:
+        raise SignalError(name, "sha256", draft.digests[name], expected)
+
+
+def _record_source(draft: _Draft, role: str, name: str) -> None:
+    path = draft.folder / name
+    check_file(path, name)
+    for item in source_files(path):
+        text = name if item == path else Path(name).with_suffix(item.suffix).as_posix()
+        if text not in draft.digests:
+            with guard(name, path):
+                draft.digests[text] = sha256(item)
+        draft.source.append({"role": role, "path": text, "signal": "", "sha256": draft.digests[text]})
+
+
+def _open(draft: _Draft, role: str) -> RawSignal:
+    name = _cell(draft, role)
+    signal = choose(read_file(draft.folder / name, name), role, draft.acquisition.get(_COLUMNS[role][1]))
+    for source in draft.source:
+        if source["role"] == role:
+            source["signal"] = str(signal.index)
+    return signal
+
+
+def _core_loss(draft: _Draft, raw: RawSignal) -> tuple[Spectra, dict[str, float | None]]:
+    spectra = as_spectra(raw)
+    if draft.acquisition["modality"] == "eels_spectrum" and spectra.grid != (1, 1):
+        rows, columns = spectra.grid
+        raise SignalError(raw.name, "modality", f"{rows} x {columns} spectra", "one spectrum, or eels_si")
+    values = {
+        **raw.metadata,
+        "pixel_size_nm": spectra.pixel_size_nm,
+        "dispersion_eV": spectra.energy_scale_eV,
+        "energy_offset_eV": spectra.energy_offset_eV,
+    }
+    return spectra, values
+
+
+def _low_loss(draft: _Draft, main: RawSignal, raw: RawSignal, core: Spectra) -> Spectra:
+    """The low loss on the grid of the core loss, or a single spectrum."""
+    if _cell(draft, "low_loss") == _cell(draft, "core_loss") and raw.index == main.index:
+        found = f"the core-loss signal itself, {raw.label}"
+        raise SignalError(raw.name, "low_loss_signal", found, "another signal of the file")
+    low = as_spectra(raw)
+    draft.note(raw.name, low.notes)
+    if low.energy_scale_eV is None:
+        raise SignalError(raw.name, "energy axis", "no unit", "eV, meV or keV")
+    if low.grid == core.grid or low.grid == (1, 1):
+        return low
+    if 1 in core.grid and low.grid == core.grid[::-1]:
+        return replace(low, data=low.data.map(lambda array: array.transpose(1, 0, 2)))
+    found, expected = (f"{rows} x {columns}" for rows, columns in (low.grid, core.grid))
+    expected += " pixels as the core loss, or a single spectrum"
+    raise SignalError(raw.name, "low_loss_path", f"{found} pixels", expected)
+
+
+def _resolved(draft: _Draft, file: Mapping[str, float | None], spectra: bool) -> dict[str, Value]:
+    config = draft.config.get("microscope") or {}
+    return {
+        name: resolve(draft.acquisition.get(name), file.get(name), config.get(name))
+        if spectra or name not in _SPECTRUM_ONLY
+        else MISSING
+        for name in METADATA
+    }
+
+
+def _on_sheet_axes(draft: _Draft, signal: Spectra | Picture) -> Spectra | Picture:
+    """Axes with the resolved metadata: what the sheet overrides, what only the configuration knows."""
+    name = str(draft.acquisition["path"])
+    pixel_size = draft.metadata["pixel_size_nm"]
+    if signal.oblong and pixel_size.origin != "sheet":
+        raise SignalError(name, "pixel size", signal.oblong, "square pixels, or pixel_size_nm in the sheet")
+    if signal.no_size and not pixel_size.known:
+        draft.note(name, (f"pixel size is missing: {signal.no_size}",))
+    signal = replace(signal, pixel_size_nm=_positive(name, "pixel_size_nm", pixel_size))
+    if isinstance(signal, Picture):
+        return signal
+    scale = _positive(name, "dispersion_eV", draft.metadata["dispersion_eV"])
+    offset = draft.metadata["energy_offset_eV"].value
+    if scale is None or offset is None:
+        expected = "eV, meV or keV, or dispersion_eV and energy_offset_eV in the sheet"
+        raise SignalError(name, "energy axis", "no unit", expected)
+    return replace(signal, energy_scale_eV=scale, energy_offset_eV=offset)
+
+
+def _positive(name: str, column: str, value: Value) -> float | None:
+    if value.value is not None and not value.value > 0:
+        raise SignalError(name, column, value.value, "a positive number")
+    return value.value
+
+
+def _checked(draft: _Draft, signals: dict[str, Any]) -> dict[str, Any]:
+    """Refuse data that make no sense; cut the same margin off core loss and low loss."""
+    found = {
+        role: checks.check_values(signal.data, _cell(draft, role), f"{role} data")
+        for role, signal in signals.items()
+    }
+    single = [role for role, signal in signals.items() if signal.data.shape[:2] == (1, 1)]
+    margins = checks.widest(checks.NO_MARGINS, *found.values())
+    if margins == checks.NO_MARGINS:
+        return signals
+    top, bottom, left, right = margins
+    text = f"rows {top} + {bottom} and columns {left} + {right} at the margin are not finite and were cut off"
+    draft.note(_cell(draft, next(iter(signals))), (text,))
+    return {role: signal if role in single else cropped(signal, margins) for role, signal in signals.items()}
+
+
+def _adf(draft: _Draft) -> Picture | None:
+    """The image beside the spectra; without it the acquisition stands, with a warning."""
+    try:
+        picture = as_picture(_open(draft, "adf"))
+        name = _cell(draft, "adf")
+        margins = checks.check_values(picture.data, name, "adf data")
+    except SignalError as error:
+        draft.warnings.append(f"adf left out: {error}")
+        return None
+    draft.note(name, picture.notes)
+    if picture.no_size:
+        draft.note(name, (f"pixel size is missing: {picture.no_size}",))
+    return cropped(picture, margins)
+
+
+def _write(file: Any, role: str, signal: Spectra | Picture) -> None:
+    energies = {}
+    if isinstance(signal, Spectra):
+        energies = {"energy_offset_eV": signal.energy_offset_eV, "energy_scale_eV": signal.energy_scale_eV}
+    store.write_signal(file, role, signal.data, pixel_size_nm=signal.pixel_size_nm, **energies)
