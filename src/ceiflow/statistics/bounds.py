@@ -1,0 +1,160 @@
+"""One group of cells: confidence limits of its mean, and bounds on how often a layer is there.
+
+Arrays in, numbers out; nothing here knows of files or claims.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+ENOUGH_TO_ESTIMATE = 5  # positives and negatives at which a correlation is estimated at all
+
+
+@dataclass(frozen=True)
+class MeanLimits:
+    """Mean of cells with one-sided confidence limits, each at the level that was asked for."""
+
+    mean: float
+    low: float
+    high: float
+    se: float
+
+
+def mean_limits(values: Sequence[float], alpha: float, se_sys: float = 0.0) -> MeanLimits:
+    """Mean of cell values with one-sided limits of level 1 - alpha on either side.
+
+    Parameters
+    ----------
+    values : (n,) sequence
+        Cell values, n >= 2.
+    alpha : float
+        Error of each side: both limits together form an interval of level 1 - 2 alpha, the one that two
+        one-sided tests (TOST) of size alpha read off.
+    se_sys : float
+        Systematic standard error that all cells share (a cross-section, a mean free path): joins the
+        statistical half width in quadrature and does not shrink with the number of cells.
+    """
+    x = np.asarray(values, float)
+    if x.size < 2:
+        raise ValueError("an interval for a group needs at least two cells")
+    se = float(x.std(ddof=1) / math.sqrt(x.size))
+    reach = math.hypot(
+        float(stats.t.ppf(1 - alpha, x.size - 1)) * se, float(stats.norm.ppf(1 - alpha)) * se_sys
+    )
+    mean = float(x.mean())
+    return MeanLimits(mean, mean - reach, mean + reach, se)
+
+
+def p_below(values: Sequence[float], margin: float, se_sys: float = 0.0) -> float | None:
+    """One-sided p-value of "the mean of cells is at least `margin`".
+
+    The error at which the limit of `mean_limits` reaches the margin; without a systematic error that is the
+    one-sided t test. None where nothing scatters.
+    """
+    x = np.asarray(values, float)
+    mean, se = float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size))
+    if math.hypot(se, se_sys) <= 1e-12 * max(abs(margin), float(np.abs(x).max())):
+        return None
+    distance = abs(margin - mean)
+
+    def excess(tail: float) -> float:
+        return math.hypot(stats.t.isf(tail, x.size - 1) * se, stats.norm.isf(tail) * se_sys) - distance
+
+    smallest = 1e-300
+    tail = smallest if excess(smallest) <= 0 else float(optimize.brentq(excess, smallest, 0.5, xtol=1e-300))
+    return tail if mean <= margin else 1 - tail
+
+
+def cells_for_limit(distance: float, sd: float, alpha: float, most: int = 500) -> int | None:
+    """Cells at which a one-sided limit of level 1 - alpha lies within `distance` of the mean."""
+    if distance <= 0:
+        return None
+    for n in range(2, most + 1):
+        if stats.t.ppf(1 - alpha, n - 1) * sd / math.sqrt(n) < distance:
+            return n
+    return None
+
+
+def upper_proportion(positive: float, trials: float, alpha: float) -> float:
+    """One-sided Clopper-Pearson upper limit of a proportion; effective (broken) numbers are allowed.
+
+    Examples
+    --------
+    >>> [round(upper_proportion(0, n, 0.05), 2) for n in (3, 10, 29, 59)]
+    [0.63, 0.26, 0.1, 0.05]
+    """
+    if trials <= 0 or positive >= trials:
+        return 1.0
+    return float(stats.beta.ppf(1 - alpha, positive + 1, trials - positive))
+
+
+def lower_proportion(positive: float, trials: float, alpha: float) -> float:
+    """One-sided Clopper-Pearson lower limit of a proportion."""
+    if trials <= 0 or positive <= 0:
+        return 0.0
+    return float(stats.beta.ppf(alpha, positive, trials - positive + 1))
+
+
+def design_effect(sizes: Sequence[int], correlation: float) -> float:
+    """Factor by which clustering in cells inflates the variance of a proportion.
+
+    1 + (m - 1) rho with m = sum(sizes^2) / sum(sizes), which is the common size in a balanced design.
+
+    References
+    ----------
+    Kish (1965), Survey Sampling, section 5.4.
+    """
+    total = sum(sizes)
+    if total == 0:
+        return 1.0
+    return 1 + (sum(size**2 for size in sizes) / total - 1) * correlation
+
+
+def intraclass_correlation(positives: Sequence[int], sizes: Sequence[int]) -> float | None:
+    """Correlation of presence within cells by the analysis-of-variance estimator.
+
+    None where data are too few: it needs three cells, five positives and five negatives.
+
+    References
+    ----------
+    Ridout, Demetrio & Firth (1999), Biometrics 55, 137.
+    """
+    y, n = np.asarray(positives, float), np.asarray(sizes, float)
+    y, n = y[n > 0], n[n > 0]
+    total, cells = n.sum(), n.size
+    if cells < 3 or total <= cells or min(y.sum(), total - y.sum()) < ENOUGH_TO_ESTIMATE:
+        return None
+    between = ((y**2 / n).sum() - y.sum() ** 2 / total) / (cells - 1)
+    within = (y.sum() - (y**2 / n).sum()) / (total - cells)
+    size = (total - (n**2).sum() / total) / (cells - 1)
+    spread = between + (size - 1) * within
+    return float(np.clip((between - within) / spread, 0, 1)) if spread > 0 else None
+
+
+def trials_for_upper(limit: float, alpha: float) -> int:
+    """Independent trials without a positive that bring the upper limit down to `limit`."""
+    return math.ceil(math.log(alpha) / math.log1p(-limit) - 1e-9)
+
+
+def regions_for_upper(limit: float, cells: int, correlation: float, alpha: float) -> int | None:
+    """Regions in all, spread evenly over `cells`, none of them coated, for an upper limit of `limit`.
+
+    None where no number suffices, because regions of one cell are not independent: more cells are needed.
+    """
+    wanted = trials_for_upper(limit, alpha)
+    # n / (1 + (n/cells - 1) rho) >= wanted, solved for n
+    gain = 1 - wanted * correlation / cells
+    if gain <= 0:
+        return None
+    return math.ceil(wanted * (1 - correlation) / gain - 1e-9)
+
+
+def cells_for_upper(limit: float, regions_per_cell: float, correlation: float, alpha: float) -> int:
+    """Cells in all, with as many regions each as now, none coated, for an upper limit of `limit`."""
+    size = max(1.0, regions_per_cell)
+    return math.ceil(trials_for_upper(limit, alpha) * (1 + (size - 1) * correlation) / size - 1e-9)

@@ -1,0 +1,186 @@
+"""Rows of claims.tsv: every registered claim with its numbers, verdict and reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from ceiflow.statistics.absence import absence
+from ceiflow.statistics.contrasts import holm
+from ceiflow.statistics.difference import difference
+from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, shown
+from ceiflow.statistics.interval import interval
+from ceiflow.statistics.selection import Group, dose_caveat, select, zone_of
+from ceiflow.statistics.tables import Row
+from ceiflow.study.measurements import unit
+
+CLAIM_COLUMNS = [
+    "claim_id",
+    "kind",
+    "endpoint",
+    "zone",
+    "test",
+    "reference",
+    "estimate",
+    "unit",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_adjusted",
+    "p_min",
+    "n_cells_test",
+    "n_cells_reference",
+    "n_acquisitions",
+    "lod",
+    "margin",
+    "verdict",
+    "reason",
+    "group",
+    "modality",
+    "direction",
+    "low",
+    "high",
+    "prevalence",
+    "prevalence_high",
+    "max_prevalence",
+    "p_permutation",
+    "hedges_g",
+    "n_bounded",
+    "digest",
+]
+
+
+def claim_rows(
+    measurements: Sequence[Row],
+    cells: Sequence[Row],
+    claims: Sequence[Mapping[str, object]],
+    statistics: Mapping[str, object],
+) -> list[Row]:
+    """Judge claims.
+
+    Parameters
+    ----------
+    measurements, cells : sequences of dict
+        Rows of measurements.tsv and of cells.tsv (texts or numbers).
+    claims : sequence of mappings
+        The configuration's `claims`, in order.
+    statistics : mapping
+        The configuration's `statistics`: alpha, seed, resamples, intraclass_correlation.
+
+    Returns
+    -------
+    list of dict
+        One row a claim, in their order, with `CLAIM_COLUMNS`. `p_adjusted` is Holm's over the claims that
+        have a p-value; intervals are each claim's own.
+    """
+    alpha = float(statistics["alpha"])
+    judged = [_judge(measurements, cells, claim, statistics) for claim in claims]
+    adjusted = holm([finding.p for finding, _, _ in judged])
+    family = sum(p is not None for p in adjusted)
+    return [
+        _row(claim, zone_of(claim, measurements), finding, groups, p, family, alpha, dose)
+        for claim, (finding, groups, dose), p in zip(claims, judged, adjusted, strict=True)
+    ]
+
+
+def _judge(
+    measurements: Sequence[Row],
+    cells: Sequence[Row],
+    claim: Mapping[str, object],
+    statistics: Mapping[str, object],
+) -> tuple[Finding, list[Group], str]:
+    """Finding, groups and dose caveat of one claim."""
+    alpha, endpoint = float(statistics["alpha"]), str(claim["endpoint"])
+    kind, zone = claim["kind"], zone_of(claim, measurements)
+    names = ("test", "reference") if kind == "difference" else ("group",)
+    groups = [
+        select(measurements, cells, endpoint, zone, claim.get(name) or {}, claim.get("modality"))
+        for name in names
+    ]
+    if kind == "difference":
+        direction = str(claim.get("direction") or "two_sided")
+        seed = _seed(statistics, str(claim["id"]))
+        finding = difference(*groups, direction, alpha, int(statistics["resamples"]), seed)
+    elif kind == "absence":
+        limit = claim.get("max_prevalence")
+        correlation = float(statistics["intraclass_correlation"])
+        margin = float(claim["margin"])
+        finding = absence(
+            *groups, endpoint, margin, None if limit is None else float(limit), alpha, correlation
+        )
+    elif kind == "interval":
+        finding = interval(*groups, float(claim["low"]), float(claim["high"]), alpha)
+    else:
+        raise ValueError(f"claim {claim['id']}: kind {kind!r} is not known")
+    return finding, groups, dose_caveat(endpoint, groups, measurements)
+
+
+def _seed(statistics: Mapping[str, object], claim_id: str) -> int:
+    """Seed of a claim's permutations: its own, whatever other claims there are."""
+    from ceiflow.study import seed_for
+
+    return seed_for(int(statistics["seed"]), "permutation", claim_id)
+
+
+def _row(
+    claim: Mapping[str, object],
+    zone: str,
+    finding: Finding,
+    groups: Sequence[Group],
+    p_adjusted: float | None,
+    family: int,
+    alpha: float,
+    dose: str,
+) -> Row:
+    """One row of claims.tsv."""
+    verdict, missing = finding.verdict, list(finding.missing)
+    if verdict == SUPPORTED and p_adjusted is not None and p_adjusted > alpha:
+        verdict = CANNOT_TELL
+        if finding.p <= alpha:
+            both = f"p {shown(finding.p)} alone, {shown(p_adjusted)} among {family} claims"
+            missing.insert(0, f"a stronger result ({both})")
+    limits = [group.lod for group in groups if group.lod is not None]
+    single = claim["kind"] != "difference"
+    return {
+        "claim_id": claim["id"],
+        **{name: claim.get(name) for name in ("kind", "endpoint", "margin", "low", "high", "max_prevalence")},
+        "direction": None if single else claim.get("direction") or "two_sided",
+        "zone": zone,
+        "test": groups[0].name,
+        "group": groups[0].name if single else None,
+        "reference": None if single else groups[1].name,
+        "modality": _listed(claim.get("modality")),
+        "unit": unit(str(claim["endpoint"])),
+        **finding.numbers,
+        "p_value": finding.p,
+        "p_adjusted": p_adjusted,
+        "n_cells_test": len(groups[0].cells),
+        "n_cells_reference": None if single else len(groups[1].cells),
+        "n_acquisitions": sum(group.n_acquisitions for group in groups),
+        "n_bounded": sum(group.n_bounded for group in groups),
+        "lod": max(limits, default=None),
+        "verdict": verdict,
+        "reason": _reason(verdict, finding.reasons, missing, dose),
+        "digest": claim_digest(claim),
+    }
+
+
+def _reason(verdict: str, reasons: Sequence[str], missing: Sequence[str], dose: str) -> str:
+    """What was found; first what is missing, where the claim cannot be told."""
+    parts = [*reasons, dose]
+    if verdict == CANNOT_TELL:
+        parts.insert(0, f"missing: {', and '.join(missing) or 'more cells'}")
+    return "; ".join(part for part in parts if part)
+
+
+def _listed(modality: object) -> str:
+    if not modality:
+        return ""
+    return modality if isinstance(modality, str) else "|".join(str(item) for item in modality)
+
+
+def claim_digest(claim: Mapping[str, object]) -> str:
+    """Sixteen hex digits of a claim's wording: shows whether it was changed after it was registered."""
+    plain = json.dumps(claim, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]

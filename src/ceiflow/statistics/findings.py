@@ -1,0 +1,77 @@
+"""What a claim's test found, and the phrases that all kinds of claims share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ceiflow.statistics.selection import Group
+
+SUPPORTED, REFUTED, CANNOT_TELL = "supported", "refuted", "cannot tell"
+
+
+@dataclass
+class Finding:
+    """A claim's verdict and numbers before the correction for multiplicity.
+
+    `verdict` is final unless it is `supported` and there is a `p`: then the adjusted p-value has to agree.
+    `reasons` are what was found, in order; `missing` is what would decide the claim where it is not decided.
+    """
+
+    verdict: str = CANNOT_TELL
+    numbers: dict[str, float | None] = field(default_factory=dict)
+    p: float | None = None
+    reasons: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def shown(value: float | None) -> str:
+    """A number in a sentence."""
+    return "" if value is None else f"{value:.3g}"
+
+
+def level(alpha: float) -> str:
+    """Confidence level in a sentence."""
+    return f"{100 * (1 - alpha):g} %"
+
+
+def count_cells(count: int) -> str:
+    """`1 cell`, `3 cells`."""
+    return f"{count} cell{'' if count == 1 else 's'}"
+
+
+def ends(group: Group) -> list[list[float]]:
+    """Cell values of a group at its ends: once where nothing is bounded, else at 0 and at the limits."""
+    return [group.low] if group.low == group.high else [group.low, group.high]
+
+
+def empty_group(group: Group) -> str:
+    """Why a group says nothing."""
+    if not group.matched:
+        return f"cells with {group.name or 'any property'}: none was measured"
+    if not group.silent:
+        return f"measurements of this endpoint in cells with {group.name}"
+    return f"not identifiable in {count_cells(len(group.silent))} with {group.name}: {group.reasons}"
+
+
+def silent_note(*groups: Group) -> list[str]:
+    """Cells that were left out because they cannot say."""
+    return [
+        f"{count_cells(len(group.silent))} with {group.name} cannot say and do not count: {group.reasons}"
+        for group in groups
+        if group.silent
+    ]
+
+
+def bounded_note(*groups: Group) -> list[str]:
+    """Acquisitions that entered with both ends."""
+    return [
+        f"{group.n_bounded} of {group.n_acquisitions} acquisitions with {group.name} are below their "
+        f"detection limit: taken at 0 and at the limit, the worse end is given"
+        for group in groups
+        if group.n_bounded
+    ]
+
+
+def systematic_note(group: Group) -> list[str]:
+    """The error that the number of cells does not shrink."""
+    return [f"includes a systematic error of {shown(group.se_sys)}"] if group.se_sys else []

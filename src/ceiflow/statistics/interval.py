@@ -1,0 +1,79 @@
+"""Claims of kind `interval`: the mean of a group of cells lies between two numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from ceiflow.statistics.bounds import MeanLimits, cells_for_limit, mean_limits
+from ceiflow.statistics.findings import (
+    REFUTED,
+    SUPPORTED,
+    Finding,
+    bounded_note,
+    count_cells,
+    empty_group,
+    ends,
+    level,
+    shown,
+    silent_note,
+    systematic_note,
+)
+from ceiflow.statistics.selection import Group
+
+
+def interval(group: Group, low: float, high: float, alpha: float) -> Finding:
+    """Whether the confidence interval (two-sided, 1 - alpha) of the group's mean lies in [low, high].
+
+    Inside at both ends of what is bounded: supported. Outside on the same side at both: refuted. The
+    systematic error that all cells share widens the interval. A group in which every acquisition is bounded
+    has no scatter to infer from: its interval runs from 0 to its largest limit.
+    """
+    if not group.cells:
+        return Finding(missing=[empty_group(group)])
+    out = Finding(reasons=[*systematic_note(group), *bounded_note(group), *silent_note(group)])
+    values = ends(group)
+    if len(group.cells) < 2:
+        estimate = max((cells[0] for cells in values), key=lambda mean: max(low - mean, mean - high))
+        out.numbers = {"estimate": estimate}
+        out.reasons.insert(0, f"described only, 1 cell: {shown(estimate)}")
+        out.missing = [f"at least 1 more cell with {group.name}"]
+        return out
+    if group.all_bounded:
+        found = [MeanLimits(float(np.mean(group.high)), 0.0, max(group.high), 0.0)]
+    else:
+        found = [mean_limits(cells, alpha / 2, group.se_sys) for cells in values]
+    limits = max(found, key=lambda item: max(low - item.low, item.high - high))
+    out.numbers = {"estimate": limits.mean, "ci_low": limits.low, "ci_high": limits.high}
+    if all(low <= item.low and item.high <= high for item in found):
+        out.verdict = SUPPORTED
+    elif all(item.high < low for item in found) or all(item.low > high for item in found):
+        out.verdict = REFUTED
+    out.reasons.insert(
+        0,
+        f"mean of {count_cells(len(group.cells))} {shown(limits.mean)}, {level(alpha)} interval "
+        f"{shown(limits.low)} to {shown(limits.high)}, held against {shown(low)} to {shown(high)}",
+    )
+    out.missing = _missing(group, found, limits, low, high, alpha)
+    return out
+
+
+def _missing(
+    group: Group, found: list[MeanLimits], limits: MeanLimits, low: float, high: float, alpha: float
+) -> list[str]:
+    """What would decide an interval claim that is not decided."""
+    if group.all_bounded:
+        return [f"a smaller detection limit (now up to {shown(max(group.high))})"]
+    if len({low <= item.mean <= high for item in found}) > 1:
+        return ["a smaller detection limit (the answer depends on values below it)"]
+    distance = min(abs(limits.mean - low), abs(limits.mean - high))
+    systematic = float(stats.norm.ppf(1 - alpha / 2)) * group.se_sys
+    scatter = limits.se * math.sqrt(len(group.cells))
+    needed = cells_for_limit(math.sqrt(max(0.0, distance**2 - systematic**2)), scatter, alpha / 2)
+    if needed is None:
+        return ["a smaller systematic error or a wider interval (more cells alone would not decide)"]
+    return [
+        f"about {count_cells(max(1, needed - len(group.cells)))} more with {group.name} at the scatter seen"
+    ]

@@ -1,0 +1,168 @@
+"""Which cells, which measurements: a claim's words turned into groups of cells with both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ceiflow.statistics.nesting import Cell, Observation, common_notes, group_by, observation, summarise
+from ceiflow.statistics.tables import Row, number, text
+
+FINE_STRUCTURE = ("carbon_fraction_", "oxygen_prepeak", "_l3_l2_ratio", "_valence")
+DOSE_LIMIT = 0.3  # of the critical dose, above which fine structure is not taken as the specimen's own
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one arm.
+
+    `cells` are those that say something (identified or bounded), sorted by id; `silent` are those that have
+    measurements of the endpoint and cannot say; `reasons` is why. `observations` belong to `cells`.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    silent: tuple[Cell, ...]
+    observations: tuple[Observation, ...]
+    matched: int
+    reasons: str
+
+    @property
+    def low(self) -> list[float]:
+        """Cell values with everything bounded at 0."""
+        return [cell.low for cell in self.cells]
+
+    @property
+    def high(self) -> list[float]:
+        """Cell values with everything bounded at its detection limit."""
+        return [cell.high for cell in self.cells]
+
+    @property
+    def all_bounded(self) -> bool:
+        """Whether no acquisition of any cell has a value."""
+        return all(cell.n_bounded == cell.n_acquisitions for cell in self.cells)
+
+    @property
+    def n_acquisitions(self) -> int:
+        return sum(cell.n_acquisitions for cell in self.cells)
+
+    @property
+    def n_bounded(self) -> int:
+        return sum(cell.n_bounded for cell in self.cells)
+
+    @property
+    def lod(self) -> float | None:
+        """The largest detection limit among the cells."""
+        return max((cell.lod for cell in self.cells if cell.lod is not None), default=None)
+
+    @property
+    def se_sys(self) -> float:
+        """Systematic error of the group's mean: shared by its cells."""
+        return sum(cell.se_sys or 0.0 for cell in self.cells) / len(self.cells) if self.cells else 0.0
+
+
+def written(selection: Mapping[str, object] | None) -> str:
+    """A selection as the tables have it: `column=value` joined by `;`, alternatives by `|`.
+
+    Examples
+    --------
+    >>> written({"condition": "shorted", "v_max_V": [4.3, 4.8]})
+    'condition=shorted;v_max_V=4.3|4.8'
+    """
+    return ";".join(
+        f"{column}={'|'.join(text(value) for value in _alternatives(wanted))}"
+        for column, wanted in (selection or {}).items()
+    )
+
+
+def _alternatives(wanted: object) -> list[object]:
+    return list(wanted) if isinstance(wanted, list | tuple | set) else [wanted]
+
+
+def matches(row: Row, selection: Mapping[str, object]) -> bool:
+    """Whether a cell's row has every wanted value; numbers are compared as numbers, `4.30` is 4.3."""
+    return all(
+        any(_same(row.get(column), value) for value in _alternatives(wanted))
+        for column, wanted in selection.items()
+    )
+
+
+def _same(found: object, wanted: object) -> bool:
+    a, b = number(found), number(wanted)
+    if a is not None and b is not None:
+        return a == b
+    return text(found) == text(wanted)
+
+
+def select(
+    measurements: Sequence[Row],
+    cells: Sequence[Row],
+    endpoint: str,
+    zone: str,
+    selection: Mapping[str, object],
+    modality: str | Sequence[str] | None,
+) -> Group:
+    """The group of cells that `selection` names, from the measurements of one endpoint in one zone.
+
+    Parameters
+    ----------
+    measurements, cells : sequences of dict
+        Rows of measurements.tsv, and of cells.tsv or of the sheet (any column may be selected on).
+    modality : str, list of str or None
+        Only these take part; None lets every modality in that says something.
+    """
+    wanted = None if not modality else {modality} if isinstance(modality, str) else set(modality)
+    chosen = {str(row["cell_id"]) for row in cells if matches(row, selection)}
+    found = [
+        observation(row)
+        for row in measurements
+        if row["endpoint"] == endpoint
+        and row["zone"] == zone
+        and row["cell_id"] in chosen
+        and (wanted is None or row["modality"] in wanted)
+    ]
+    by_cell = group_by(found, lambda item: item.cell_id)
+    summaries = [summarise(cell, by_cell[cell]) for cell in sorted(by_cell)]
+    usable = tuple(cell for cell in summaries if cell.n_acquisitions)
+    return Group(
+        name=written(selection),
+        cells=usable,
+        silent=tuple(cell for cell in summaries if not cell.n_acquisitions),
+        observations=tuple(item for item in found if item.usable),
+        matched=len(chosen),
+        reasons=common_notes(item.note for item in found if not item.usable),
+    )
+
+
+def zone_of(claim: Mapping[str, object], measurements: Sequence[Row]) -> str:
+    """The claim's zone, else the natural one: `layer` for the layer, `all` elsewhere, else the only one."""
+    if claim.get("zone"):
+        return str(claim["zone"])
+    endpoint = str(claim["endpoint"])
+    present = sorted({str(row["zone"]) for row in measurements if row["endpoint"] == endpoint})
+    natural = "layer" if endpoint.startswith("layer_") else "all"
+    return present[0] if natural not in present and len(present) == 1 else natural
+
+
+def dose_caveat(endpoint: str, groups: Sequence[Group], measurements: Sequence[Row]) -> str:
+    """What a claim on fine structure has to carry about the dose; empty for any other endpoint."""
+    if not any(part in endpoint for part in FINE_STRUCTURE):
+        return ""
+    used = {item.acquisition_id for group in groups for item in group.observations}
+    if not used:
+        return ""
+    doses = {
+        str(row["acquisition_id"]): number(row.get("value"))
+        for row in measurements
+        if row["endpoint"] == "dose_over_critical" and row["status"] == "identified"
+    }
+    unknown = sum(doses.get(name) is None for name in used)
+    over = sum((doses.get(name) or 0) > DOSE_LIMIT for name in used)
+    caveats = []
+    if unknown:
+        caveats.append(f"dose not controlled in {unknown} of {len(used)} acquisitions")
+    if over:
+        caveats.append(
+            f"dose above {DOSE_LIMIT:g} of the critical dose in {over} of {len(used)} acquisitions"
+        )
+    return "; ".join(caveats)
