@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-# Thinner than this is bare: a third of a molecular layer.
-BARE_BELOW_NM = 0.3
+# Thinner than this counts as bare: a few molecules.
+BARE_BELOW_NM = 1.0
 _LEAST_SLOPE = 1e-3
 
 
@@ -87,6 +87,7 @@ def make_arc(
     bare_fraction: float = 0.0,
     bare_correlation_nm: float = 12.0,
     relief_nm: float = 0.0,
+    relief_correlation_nm: float = 25.0,
     patches: tuple[dict, ...] = (),
     periodic: bool = False,
     step_nm: float = 0.25,
@@ -101,20 +102,20 @@ def make_arc(
         Mean, standard deviation and correlation length (1/e) of the thickness where there is a layer; mean 0 is none.
     bare_fraction : float
         Share of the arc without layer, in runs whose length is set by `bare_correlation_nm`.
-    relief_nm : float
-        Standard deviation of the particle's own surface (correlation 25 nm).
+    relief_nm, relief_correlation_nm : float
+        Standard deviation and correlation length of the particle's own surface.
     patches : tuple of dict
         Islands on an else bare surface: position_nm, length_nm, thickness_nm.
     """
     count = max(round(length_nm / step_nm), 8)
     position = (np.arange(count) - (count - 1) / 2) * (length_nm / count)
-    relief = relief_nm * smooth_noise(rng, count, step_nm, 25.0, periodic)
+    relief = relief_nm * smooth_noise(rng, count, step_nm, relief_correlation_nm, periodic)
     field = smooth_noise(rng, count, step_nm, correlation_nm, periodic)
     cover = smooth_noise(rng, count, step_nm, bare_correlation_nm, periodic)
     if thickness_nm > 0:
         covered = (cover >= np.quantile(cover, bare_fraction)).astype(float) if bare_fraction > 0 else np.ones(count)
-        # A layer does not end in a cliff: half a nanometre of slope.
-        covered = gaussian_filter1d(covered, 0.5 / step_nm, mode="wrap" if periodic else "nearest")
+        # A layer does not end in a cliff.
+        covered = gaussian_filter1d(covered, 1.0 / step_nm, mode="wrap" if periodic else "nearest")
         thickness = np.maximum(thickness_nm + sd_nm * field, 0.1 * thickness_nm) * covered
     else:
         thickness = np.zeros(count)

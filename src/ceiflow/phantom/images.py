@@ -95,11 +95,11 @@ def high_resolution(
         reflections = matter.lattice(rng, strength=strength)
         whole = ways["oxide"] + ways["skin"]
         phase = phase + matter.lattice_potential(reflections, x, y, whole, ways["oxide"])
-        disorder = 0.15 * whole * _light_atoms(materials["oxide"])
+        disorder = 0.1 * whole * _light_atoms(materials["oxide"])
         spacings = tuple(g.spacing_nm for g in reflections)
     else:
         phase = phase + matter.turbostratic_potential(rng, ways["height"], ways["oxide"], padded, pixel_nm)
-        disorder = 0.4 * ways["oxide"] * _light_atoms(materials["oxide"])
+        disorder = 0.08 * ways["oxide"] * _light_atoms(materials["oxide"])
         spacings = (0.350,)
     atoms = disorder + ways["layer"] * _light_atoms(materials["layer"])
     if support_nm:

@@ -13,8 +13,9 @@ from .optics import frequencies
 
 # Layered oxide, space group R-3m, hexagonal axes in nm.
 _A_NM, _C_NM = 0.2868, 1.423
-# Reflections of the zone [010] and the amplitude of their potential in V (after published structure factors, roughly).
-_REFLECTIONS = {(0, 0, 3): 4.2, (1, 0, 1): 2.6, (1, 0, -2): 1.4, (1, 0, 4): 4.0, (0, 0, 6): 1.0}
+# Reflections of the zone [010] and the amplitude of their potential in V: about a third of a perfectly aligned crystal's,
+# since dynamical scattering, not simulated, weakens the fringes of thick crystals.
+_REFLECTIONS = {(0, 0, 3): 1.6, (1, 0, 1): 1.0, (1, 0, -2): 0.5, (1, 0, 4): 1.5, (0, 0, 6): 0.4}
 _ATOM_V_NM3 = 0.085  # projected potential of one light atom, integrated over its area
 
 
@@ -126,7 +127,7 @@ def turbostratic_potential(
     shape: tuple[int, int],
     pixel_nm: float,
     spacing_nm: float = 0.350,
-    potential_V: float = 3.2,
+    potential_V: float = 6.0,
 ) -> np.ndarray:
     """Graphene layers parallel to the surface of a carbon black particle, in V nm.
 
@@ -145,7 +146,7 @@ def turbostratic_potential(
     depth = np.maximum(-height_nm, 0)
     bend = 1.6 * coarse_noise(rng, shape, pixel_nm, 2.5)
     domains = 1 / (1 + np.exp(-2.5 * (coarse_noise(rng, shape, pixel_nm, 1.8) + 0.5)))
-    edge_on = np.minimum(length_nm, 5.0) * np.exp(-depth / 14.0)
+    edge_on = np.minimum(length_nm, 7.0) * np.exp(-depth / 14.0)
     # The outermost layer lies at the surface, so that the first fringes are parallel to it.
     fringes = np.cos(2 * math.pi * height_nm / spacing_nm + bend * (1 - np.exp(-depth / 1.5)))
     return (2 * potential_V * fringes * domains * edge_on).astype(np.float32)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
+
+from ceiflow.study.digests import seed_for
 
 
 def stream(seed: int, *names: object) -> np.random.Generator:
@@ -20,8 +20,6 @@ def stream(seed: int, *names: object) -> np.random.Generator:
     Returns
     -------
     numpy.random.Generator
-        The same for the same seed and names on every machine, whatever was simulated before.
+        The same for the same seed and names, whatever was simulated before.
     """
-    text = "\x1f".join(["ceiflow.phantom", str(int(seed)), *(str(name) for name in names)])
-    digest = hashlib.sha256(text.encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+    return np.random.default_rng(seed_for(seed, "phantom", *(str(name) for name in names)))
