@@ -127,11 +127,20 @@ def _write_dm(path: Path, signal: Signal) -> None:
 
 def _write_hspy(path: Path, signals: Sequence[Signal]) -> None:
     """HyperSpy's HDF5, by RosettaSciIO; several signals are several experiments."""
+    import h5py
     from rsciio.hspy import file_writer
 
-    path.unlink(missing_ok=True)
-    for signal in signals:
-        file_writer(path, _hyperspy_dictionary(signal), compression="gzip", mode="a", show_progressbar=False)
+    def put(target: Path, signal: Signal) -> None:
+        file_writer(target, _hyperspy_dictionary(signal), compression="gzip", show_progressbar=False)
+
+    put(path, signals[0])
+    # The writer's own way to add a second signal (mode "a") fails with h5py: write it elsewhere and copy.
+    for signal in signals[1:]:
+        part = path.with_name(f".{path.name}.part")
+        put(part, signal)
+        with h5py.File(part) as source, h5py.File(path, "a") as target:
+            source.copy(f"Experiments/{signal.title}", target["Experiments"])
+        part.unlink()
 
 
 def _hyperspy_dictionary(signal: Signal) -> dict:
@@ -170,6 +179,7 @@ def _hyperspy_dictionary(signal: Signal) -> dict:
         "tmp_parameters": {},
         "attributes": {"_lazy": False, "ragged": False},
         "learning_results": {},
+        "models": {},
         "package_info": {"package": "ceiflow", "package_version": ""},
     }
 
