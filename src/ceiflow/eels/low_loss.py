@@ -1,0 +1,147 @@
+"""The low loss: thickness from it, and the kernel that spreads every edge by plural scattering."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SPLIT_RANGE_EV = (2.0, 8.0)
+
+
+def split_energy(energy_eV: np.ndarray, spectrum: np.ndarray, fwhm_eV: float) -> float:
+    """Energy between zero loss and inelastic scattering: the minimum of the summed spectrum there.
+
+    Parameters
+    ----------
+    energy_eV, spectrum : (n,) array
+        Zero loss at 0.
+    fwhm_eV : float
+        Width of the zero loss.
+    """
+    low = max(SPLIT_RANGE_EV[0], 1.5 * fwhm_eV)
+    high = max(SPLIT_RANGE_EV[1], low + 2.0)
+    inside = np.flatnonzero((energy_eV >= low) & (energy_eV <= high))
+    if inside.size < 3:
+        return low
+    width = max(int(round(0.5 / (energy_eV[1] - energy_eV[0]))), 1)
+    smooth = np.convolve(spectrum, np.ones(width) / width, mode="same")[inside]
+    return float(energy_eV[inside[int(np.argmin(smooth))]])
+
+
+def zero_loss_and_total(
+    energy_eV: np.ndarray, spectra: np.ndarray, split_eV: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Zero-loss and total counts of low-loss spectra.
+
+    The tail of the zero loss beyond `split_eV` is taken from its mirror image on the gain side; inelastic
+    scattering below it as a line through the origin, the wing of a plasmon.
+
+    Parameters
+    ----------
+    energy_eV : (n,) array
+        Zero loss at 0.
+    spectra : (..., n) array
+        Counts, dark level removed.
+    split_eV : float
+
+    Returns
+    -------
+    (...) array, (...) array
+    """
+    spectra = np.asarray(spectra, np.float64)
+    total = spectra.sum(-1)
+    core = spectra[..., energy_eV < split_eV].sum(-1)
+    tail_channels = energy_eV <= -split_eV
+    tail = np.clip(spectra[..., tail_channels].sum(-1), 0, None)
+    step = energy_eV[1] - energy_eV[0]
+    around = np.abs(energy_eV - split_eV) <= 1.0
+    mirrored = np.abs(energy_eV + split_eV) <= 1.0
+    level = spectra[..., around].mean(-1) - (spectra[..., mirrored].mean(-1) if mirrored.any() else 0.0)
+    wing = np.clip(0.5 * np.clip(level, 0, None) * split_eV / step, 0, 0.2 * np.clip(core, 0, None))
+    return np.clip(core + tail - wing, 0, total), total
+
+
+def thickness_over_mfp(
+    zero_loss: np.ndarray, total: np.ndarray, gain: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """t/lambda by the log-ratio and its standard error; NaN where there are no counts.
+
+    References
+    ----------
+    Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope (2011), section 5.1 (log-ratio).
+    """
+    zero_loss, total = np.asarray(zero_loss, np.float64), np.asarray(total, np.float64)
+    good = (zero_loss > 0) & (total > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.where(good, np.log(total / zero_loss), np.nan)
+        variance = gain * np.clip(total - zero_loss, 0.5 * gain, None) / (total * zero_loss)
+    return value, np.where(good, np.sqrt(np.where(good, variance, 0)), np.nan)
+
+
+def kernel(energy_eV: np.ndarray, spectrum: np.ndarray, step_eV: float) -> tuple[np.ndarray, int]:
+    """A low loss as a convolution kernel of unit area on channels of `step_eV`.
+
+    Parameters
+    ----------
+    energy_eV, spectrum : (n,) array
+        Zero loss at 0.
+    step_eV : float
+        Channel of the core loss.
+
+    Returns
+    -------
+    (k,) array, int
+        Weights, and the index of zero energy within them.
+    """
+    step = energy_eV[1] - energy_eV[0]
+    edges = np.concatenate([energy_eV - step / 2, [energy_eV[-1] + step / 2]])
+    cumulative = np.concatenate([[0.0], np.cumsum(spectrum)])
+    before = int(np.floor(min(-edges[0], 20.0) / step_eV))
+    before = max(before, 0)
+    after = max(int(np.floor(edges[-1] / step_eV)) - 1, 1)
+    targets = (np.arange(-before, after + 2) - 0.5) * step_eV
+    weights = np.diff(np.interp(targets, edges, cumulative))
+    total = weights.sum()
+    if not total > 0:
+        return np.ones(1), 0
+    return weights / total, before
+
+
+def convolve(values: np.ndarray, weights: np.ndarray, zero: int) -> np.ndarray:
+    """Convolution with a kernel whose zero energy is at index `zero`; same length as `values`."""
+    from scipy.signal import fftconvolve
+
+    return fftconvolve(values, weights, mode="full")[zero : zero + values.size]
+
+
+def group_by_thickness(thickness: np.ndarray, error: np.ndarray, groups: int, sweeps: int = 12) -> np.ndarray:
+    """Pixels of like t/lambda: a one-dimensional k-means that starts from quantiles.
+
+    No more groups are made than the errors can tell apart. NaN pixels join the group of the median.
+
+    Parameters
+    ----------
+    thickness, error : (p,) array
+    groups : int
+        At most so many.
+
+    Returns
+    -------
+    (p,) int array
+        Labels 0..k-1, in the order of thickness.
+    """
+    finite = np.isfinite(thickness)
+    if finite.sum() < 2:
+        return np.zeros(thickness.size, dtype=np.int64)
+    values = np.where(finite, thickness, np.median(thickness[finite]))
+    spread = np.ptp(np.quantile(values, [0.01, 0.99]))
+    resolution = max(float(np.median(error[finite])), 0.01)
+    count = int(np.clip(np.ceil(spread / resolution), 1, min(groups, finite.sum())))
+    centres = np.quantile(values, (np.arange(count) + 0.5) / count)
+    centres = np.unique(centres)
+    for _ in range(sweeps):
+        labels = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+        sums = np.bincount(labels, values, centres.size)
+        numbers = np.bincount(labels, minlength=centres.size)
+        centres = np.unique(sums[numbers > 0] / numbers[numbers > 0])
+    labels = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,201 @@
+"""What a fit needs of one calibrated acquisition, read once: axes, noise, window, low-loss counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceiflow.eels import low_loss as ll
+from ceiflow.eels.cross_sections import CrossSection, Setting, read_edges, setting_of
+from ceiflow.eels.design import elements_in_view
+from ceiflow.eels.fit import BATCH, Noise
+from ceiflow.eels.table import chosen_edges
+from ceiflow.eels.window import usable_window
+from ceiflow.eels.zero_loss import find_zero_loss
+from ceiflow.signals.store import Header, SignalFile, open_signal, read_header
+
+
+def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Spectra in C order, always `BATCH` at a time, read `block_pixels` at a time.
+
+    Sums over these batches come out the same to the last bit however much is read at once.
+    """
+    rest: list[np.ndarray] = []
+    held, start = 0, 0
+    for _, block in signal.blocks(max(int(block_pixels), 1)):
+        rest.append(block)
+        held += block.shape[0]
+        if held < BATCH:
+            continue
+        joined = np.concatenate(rest) if len(rest) > 1 else rest[0]
+        whole = held // BATCH * BATCH
+        for first in range(0, whole, BATCH):
+            yield slice(start, start + BATCH), joined[first : first + BATCH]
+            start += BATCH
+        rest, held = [joined[whole:]], held - whole
+    if held:
+        joined = np.concatenate(rest) if len(rest) > 1 else rest[0]
+        yield slice(start, start + held), joined
+
+
+@dataclass
+class LowLoss:
+    """Low-loss counts of every pixel of the core loss.
+
+    Parameters
+    ----------
+    energy_eV : (n,) array
+    shared : bool
+        One spectrum stands for all pixels.
+    split_eV, dark : float
+    zero_loss, total : (p,) array
+        Counts; one number repeated where `shared`.
+    thickness, thickness_se : (p,) array
+        t/lambda; NaN without counts.
+    """
+
+    signal: SignalFile
+    energy_eV: np.ndarray
+    shared: bool
+    split_eV: float
+    dark: float
+    zero_loss: np.ndarray
+    total: np.ndarray
+    thickness: np.ndarray
+    thickness_se: np.ndarray
+
+
+@dataclass
+class Source:
+    """A calibrated acquisition, ready to be fitted."""
+
+    header: Header
+    core: SignalFile
+    low: LowLoss | None
+    noise: Noise
+    setting: Setting
+    sections: dict[str, CrossSection]
+    energy_eV: np.ndarray
+    channels: slice
+    elements: list[str]
+    reasons: dict[str, str]
+    exposure_ratio: float | None
+    config: Mapping[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pixels(self) -> int:
+        return self.core.shape[0] * self.core.shape[1]
+
+    def density_reason(self) -> str:
+        """Why areal densities cannot be told at all; empty where they can."""
+        if not self.setting.known:
+            return f"unknown: {', '.join(self.setting.missing)} (edge shapes only, no cross-sections)"
+        if self.low is None:
+            return "no low loss: the number of incident electrons is unknown"
+        if self.exposure_ratio is None:
+            return "exposures unknown: core and low loss cannot be put on one scale"
+        return ""
+
+    def fraction_reason(self) -> str:
+        """Why ratios of elements cannot be told at all."""
+        if not self.setting.known:
+            return f"unknown: {', '.join(self.setting.missing)} (cross-section ratios depend on it)"
+        return ""
+
+
+def read_noise(config: Mapping[str, Any]) -> Noise:
+    """Noise of the detector by the configuration; Poisson counts where it says nothing."""
+    detector = config.get("detector", {})
+    return Noise(
+        float(detector.get("gain", 1.0) or 1.0),
+        float(detector.get("read_noise", 0.0) or 0.0),
+        float(detector.get("dark", 0.0) or 0.0),
+    )
+
+
+def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Source:
+    """Open a calibrated file with all that quantification needs to know beforehand.
+
+    Parameters
+    ----------
+    calibrated, edges : Path
+        Files of `calibrate` and `edges`.
+    config : mapping
+    """
+    header = read_header(calibrated)
+    core = open_signal(calibrated, "core_loss")
+    options = config["eels"]
+    noise = read_noise(config)
+    block = int(options["fit"].get("block_pixels") or 1024)
+    energy = core.energy_eV
+    total = np.zeros(energy.size)
+    for _, batch in fixed_batches(core, block):
+        total += batch.sum(0, dtype=np.float64)
+    total -= noise.dark * core.shape[0] * core.shape[1]
+    start, stop = usable_window(energy, total)
+    if options["fit"].get("start_eV") is not None:
+        start = float(options["fit"]["start_eV"])
+    if options["fit"].get("stop_eV") is not None:
+        stop = float(options["fit"]["stop_eV"])
+    chosen = np.flatnonzero((energy >= start - 1e-9) & (energy <= stop + 1e-9))
+    channels = slice(int(chosen[0]), int(chosen[-1]) + 1) if chosen.size else slice(0, 0)
+    setting = setting_of(header.metadata)
+    table = chosen_edges(list(options["elements"]))
+    elements, reasons = elements_in_view(table, start, stop)
+    notes = []
+    low = None
+    if "low_loss" in header.roles:
+        low, note = _open_low_loss(calibrated, core, noise, options, block)
+        notes += [note] if note else []
+    times = [header.metadata.get(name) for name in ("exposure_s", "low_loss_exposure_s")]
+    known = all(item is not None and item.value for item in times)
+    ratio = float(times[0].value / times[1].value) if known else None
+    sections = read_edges(edges, setting, list(table))
+    return Source(
+        header, core, low, noise, setting, sections, energy[channels], channels, elements, reasons, ratio, config, notes
+    )  # fmt: skip
+
+
+def _open_low_loss(
+    calibrated: Path, core: SignalFile, noise: Noise, options: Mapping[str, Any], block: int
+) -> tuple[LowLoss | None, str]:
+    signal = open_signal(calibrated, "low_loss")
+    energy = signal.energy_eV
+    summed = np.zeros(energy.size)
+    for _, batch in fixed_batches(signal, block):
+        summed += batch.sum(0, dtype=np.float64)
+    number = signal.shape[0] * signal.shape[1]
+    peak = find_zero_loss(energy, summed, float(options["energy"]["max_offset_eV"]))
+    if peak is None:
+        return None, "the low loss holds no zero loss: not used"
+    energy = energy - peak.position_eV if abs(peak.position_eV) > 0.5 else energy
+    # The dark level cannot be higher than what is left far on the gain side of the zero loss.
+    gain_side = energy < -max(8 * peak.fwhm_eV, 10.0)
+    dark = (
+        min(noise.dark, float(np.median(summed[gain_side]) / number)) if gain_side.sum() > 5 else noise.dark
+    )
+    split = ll.split_energy(energy, summed - dark * number, peak.fwhm_eV)
+    same = signal.shape[:2] == core.shape[:2]
+    pixels = core.shape[0] * core.shape[1]
+    note = ""
+    if same:
+        zero, total = np.empty(pixels), np.empty(pixels)
+        for where, batch in fixed_batches(signal, block):
+            zero[where], total[where] = ll.zero_loss_and_total(energy, batch - np.float32(dark), split)
+    else:
+        one = ll.zero_loss_and_total(energy, summed / number - dark, split)
+        zero, total = np.full(pixels, one[0]), np.full(pixels, one[1])
+        note = "one low loss stands for all pixels: plural scattering and incident current are its"
+    value, error = ll.thickness_over_mfp(zero, total, noise.gain)
+    return LowLoss(signal, energy, not same, split, max(dark, 0.0), zero, total, value, error), note
+
+
+def to_json(value: Any) -> str:
+    """JSON with sorted keys, for attributes that have to be byte-identical."""
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,96 @@
+"""Spikes: cosmic rays and X-rays, a channel or three in one pixel, absent next to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+THRESHOLD_SIGMA = 8.0
+MAX_CHANNELS = 4
+
+
+def find_spikes(spectra: np.ndarray, threshold: float = THRESHOLD_SIGMA) -> np.ndarray:
+    """Channels that stand far above their own neighbours and above the same channel of neighbouring pixels.
+
+    Parameters
+    ----------
+    spectra : (rows, columns, n) array
+    threshold : float
+        Standard deviations, estimated from counts and from the scatter along energy, whichever is larger.
+
+    Returns
+    -------
+    (k, 3) int array
+        Row, column and channel of each.
+    """
+    spectra = np.asarray(spectra, np.float32)
+    rows, columns, size = spectra.shape
+    if size < 2 * (MAX_CHANNELS + 4):
+        return np.zeros((0, 3), np.int64)
+    # The level around a channel from both sides, leaving out what a spike may cover.
+    inner, outer = MAX_CHANNELS, MAX_CHANNELS + 3
+    left = np.mean([np.roll(spectra, k, axis=2) for k in range(inner, outer)], axis=0)
+    right = np.mean([np.roll(spectra, -k, axis=2) for k in range(inner, outer)], axis=0)
+    level = np.maximum(left, right)
+    jumps = np.abs(np.diff(spectra, axis=2))
+    scatter = np.median(jumps, axis=2, keepdims=True) / 0.954
+    sigma = np.sqrt(np.maximum(level, 1.0) + scatter**2)
+    candidate = spectra - level > threshold * sigma
+    candidate[:, :, :outer] = candidate[:, :, -outer:] = False
+    found = np.argwhere(candidate)
+    keep = [index for index, spot in enumerate(found) if _alone(spectra, spot, sigma, threshold)]
+    return found[keep]
+
+
+def _alone(spectra: np.ndarray, spot: np.ndarray, sigma: np.ndarray, threshold: float) -> bool:
+    """Is the excess missing in the pixels around; without neighbours, is it narrower than any line."""
+    row, column, channel = spot
+    rows, columns, _ = spectra.shape
+    value, error = spectra[row, column, channel], sigma[row, column, channel]
+    near = [
+        spectra[r, c]
+        for r in range(max(row - 1, 0), min(row + 2, rows))
+        for c in range(max(column - 1, 0), min(column + 2, columns))
+        if (r, c) != (row, column)
+    ]
+    around = slice(max(channel - 25, 0), channel + 26)
+    local = np.delete(spectra[row, column, around], _self_and_sides(channel, around.start))
+    level = float(np.median(local))
+    if not near:
+        sides = spectra[row, column, [channel - 2, channel + 2]]
+        return bool(value - sides.max() > threshold * error)
+    # Neighbours scaled to this pixel's level nearby: an edge stands in them too, a spike does not.
+    scaled = []
+    for other in near:
+        base = float(np.median(np.delete(other[around], _self_and_sides(channel, around.start))))
+        window = float(np.max(other[channel - 1 : channel + 2]))
+        ratio = level / base if base > 0 and level > 0 else 1.0
+        scaled.append(window * min(max(ratio, 0.2), 5.0))
+    return bool(value - np.max(scaled) > 0.6 * threshold * error)
+
+
+def _self_and_sides(channel: int, start: int) -> slice:
+    return slice(max(channel - start - MAX_CHANNELS, 0), channel - start + MAX_CHANNELS + 1)
+
+
+def replace_spikes(spectra: np.ndarray, spikes: np.ndarray) -> np.ndarray:
+    """Spectra with the channels of each spike replaced by the median of those around it.
+
+    Parameters
+    ----------
+    spectra : (rows, columns, n) array
+    spikes : (k, 3) int array
+        From `find_spikes`; a spike's shoulders (a point spread) are replaced with it.
+    """
+    result = spectra.copy()
+    size = spectra.shape[2]
+    for row, column, channel in spikes:
+        inside = np.arange(max(channel - 1, 0), min(channel + 2, size))
+        around = np.r_[
+            max(channel - 6, 0) : max(channel - 2, 0), min(channel + 3, size) : min(channel + 7, size)
+        ]
+        level = np.median(spectra[row, column, around])
+        if np.issubdtype(spectra.dtype, np.integer):
+            level = np.rint(level)
+        high = spectra[row, column, inside] > level
+        result[row, column, inside[high]] = level
+    return result

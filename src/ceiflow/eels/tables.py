@@ -1,0 +1,134 @@
+"""Zone fits as rows of measurements.tsv and as spectra.tsv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ceiflow.eels.zones import ZoneFit
+from ceiflow.signals.store import Header
+from ceiflow.study.measurements import (
+    METALS,
+    SPECIES,
+    Measurement,
+    bounded,
+    format_number,
+    not_identifiable,
+)
+
+FINE_STRUCTURE = "fine structure is not measured by this version"
+
+
+def zone_measurements(
+    zone_fits: Mapping[str, ZoneFit], header: Header, elements: Sequence[str]
+) -> list[Measurement]:
+    """Rows for every endpoint that a fit of zones answers, and honest ones for those it does not.
+
+    `layer_*` and `dose_e_per_A2` are not among them.
+
+    Parameters
+    ----------
+    zone_fits : mapping of zone to ZoneFit
+        May be empty: then everything is not identifiable, in zone `all`.
+    header : Header
+        Of the calibrated file.
+    elements : sequence of str
+        Those the configuration chose.
+    """
+    rows: list[Measurement] = []
+    for zone, fit in zone_fits.items():
+        rows.append(_thickness_row(zone, fit))
+        for element in elements:
+            rows.append(
+                _row(
+                    zone,
+                    f"areal_density_{element}_per_nm2",
+                    fit.areal_density.get(element),
+                    fit.status.get(element),
+                    fit.n,
+                )
+            )
+            rows.append(
+                _row(
+                    zone,
+                    f"atomic_fraction_{element}",
+                    fit.atomic_fraction.get(element),
+                    fit.fraction_status.get(element),
+                    fit.n,
+                )
+            )
+    if not zone_fits:
+        reason = "no zone holds any counts"
+        rows.append(not_identifiable("all", "thickness_over_mfp", reason))
+        for element in elements:
+            rows.append(not_identifiable("all", f"areal_density_{element}_per_nm2", reason))
+            rows.append(not_identifiable("all", f"atomic_fraction_{element}", reason))
+    return [*rows, *fine_structure_rows(zone_fits, header)]
+
+
+def fine_structure_rows(zone_fits: Mapping[str, ZoneFit], header: Header) -> list[Measurement]:
+    """Endpoints of the fine structure, which this version does not measure."""
+    layer = "layer" if header.modality == "eels_si" else "all"
+    particle = "particle" if header.modality == "eels_si" else "all"
+    rows = [not_identifiable(layer, f"carbon_fraction_{species}", FINE_STRUCTURE) for species in SPECIES]
+    for metal in METALS:
+        for kind in ("l3_l2_ratio", "valence"):
+            rows.append(not_identifiable(particle, f"{metal}_{kind}", FINE_STRUCTURE))
+    rows.append(not_identifiable(particle, "oxygen_prepeak_ratio", FINE_STRUCTURE))
+    dose = header.metadata.get("dose_e_per_A2")
+    missing = dose is None or dose.value is None
+    reason = "dose unknown" if missing else "no critical dose: a frame series is needed"
+    return [*rows, not_identifiable("all", "dose_over_critical", reason)]
+
+
+def _thickness_row(zone: str, fit: ZoneFit) -> Measurement:
+    value, error, systematic = fit.thickness_over_mfp
+    if not np.isfinite(value):
+        return not_identifiable(zone, "thickness_over_mfp", "no low loss with a zero loss")
+    note = "; ".join(fit.notes)
+    return Measurement(zone, "thickness_over_mfp", value, error, systematic, None, "identified", fit.n, note)
+
+
+def _row(
+    zone: str,
+    endpoint: str,
+    quantity: tuple[float, float, float, float] | None,
+    state: tuple[str, str] | None,
+    n: int,
+) -> Measurement:
+    if quantity is None or state is None:
+        return not_identifiable(zone, endpoint, "not among the elements that were fitted")
+    status, note = state
+    value, error, systematic, lod = quantity
+    if status == "not_identifiable":
+        return not_identifiable(zone, endpoint, note)
+    if status == "bounded":
+        # A negative estimate must not tighten the limit: it is that of an absent element.
+        return bounded(zone, endpoint, lod, n, note)
+    return Measurement(zone, endpoint, value, error, systematic, lod, status, n, note)
+
+
+def write_spectra(path: Path, zone_fits: Mapping[str, ZoneFit]) -> None:
+    """Write spectra.tsv: one row per zone and channel, one column per edge.
+
+    Parameters
+    ----------
+    path : Path
+    zone_fits : mapping of zone to ZoneFit
+    """
+    elements = list(dict.fromkeys(element for fit in zone_fits.values() for element in fit.edges))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
+        names = ["zone", "energy_eV", "counts", "model", "background", "residual_sigma"]
+        writer.writerow([*names, *elements])
+        for zone, fit in zone_fits.items():
+            empty = np.full(fit.energy_eV.size, np.nan)
+            columns = [fit.energy_eV, fit.counts, fit.model, fit.background, fit.residual_sigma]
+            columns += [fit.edges.get(element, empty) for element in elements]
+            for values in zip(*columns, strict=True):
+                writer.writerow([zone, *(format_number(float(value)) for value in values)])

@@ -1,0 +1,340 @@
+"""Zones: spectra are summed, then fitted; values with statistical and systematic errors, limits and status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceiflow.eels import low_loss as ll
+from ceiflow.eels.design import build_design, elements_in_view
+from ceiflow.eels.fit import Noise, SpectrumFit, fit_spectrum
+from ceiflow.eels.pixels import NO_SPREAD, choose_curvature
+from ceiflow.eels.source import Source, fixed_batches, open_source
+from ceiflow.eels.table import chosen_edges
+
+DETECTION_SIGMA = 3.29
+# Starts and stops of the fit window for the systematic error: 5 x 4 windows.
+START_STEPS_EV = (0.0, 3.0, 6.0, 9.0, 12.0)
+STOP_STEPS_EV = (0.0, 15.0, 30.0, 45.0)
+Quantity = tuple[float, float, float, float]
+
+
+@dataclass
+class ZoneFit:
+    """One zone's summed spectrum, its model and what follows from it.
+
+    Parameters
+    ----------
+    energy_eV, counts, model, background, residual_sigma : (n,) array
+    edges : dict of element to (n,) array
+        Counts of the element's edge: continuum and near-edge lines.
+    areal_density, atomic_fraction : dict of element to (value, se_stat, se_sys, lod)
+        nm^-2 and 1; NaN where it cannot be told.
+    thickness_over_mfp : (value, se_stat, se_sys)
+    n : int
+        Pixels.
+    status, fraction_status : dict of element to (status, note)
+        Of the areal density, and of the atomic fraction.
+    reduced_chi2 : float
+    notes : list of str
+    """
+
+    energy_eV: np.ndarray
+    counts: np.ndarray
+    model: np.ndarray
+    background: np.ndarray
+    edges: dict[str, np.ndarray]
+    residual_sigma: np.ndarray
+    areal_density: dict[str, Quantity]
+    atomic_fraction: dict[str, Quantity]
+    thickness_over_mfp: tuple[float, float, float]
+    n: int
+    status: dict[str, tuple[str, str]]
+    fraction_status: dict[str, tuple[str, str]]
+    reduced_chi2: float
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ZoneSums:
+    """Sums over the pixels of one zone.
+
+    Parameters
+    ----------
+    core : (n,) array
+        Core loss over the whole recorded range, dark level removed.
+    low : (k,) array or None
+    low_weighted : (k,) array or None
+        Low loss weighted by the core-loss signal per incident electron: what the zone's atoms saw.
+    zero_loss, total : float
+        Low-loss counts.
+    n : int
+    """
+
+    core: np.ndarray
+    low: np.ndarray | None
+    low_weighted: np.ndarray | None
+    zero_loss: float
+    total: float
+    n: int
+
+
+def sum_zones(source: Source, masks: Mapping[str, np.ndarray]) -> dict[str, ZoneSums]:
+    """Sum core and low loss over zones in one pass each.
+
+    Parameters
+    ----------
+    source : Source
+    masks : mapping of str to (rows, columns) bool array
+    """
+    names = list(masks)
+    flat = np.stack([np.asarray(masks[name], bool).ravel() for name in names]).astype(np.float64)
+    core = np.zeros((len(names), source.core.shape[2]))
+    signal = np.zeros(source.pixels)
+    block = int(source.config["eels"]["fit"].get("block_pixels") or 1024)
+    for where, batch in fixed_batches(source.core, block):
+        spectra = batch.astype(np.float64) - source.noise.dark
+        core += flat[:, where] @ spectra
+        signal[where] = spectra[:, source.channels].sum(1)
+    low = source.low
+    sums, weighted = None, None
+    if low is not None:
+        sums, weighted = (np.zeros((len(names), low.energy_eV.size)) for _ in range(2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight = np.where(low.total > 0, np.clip(signal, 0, None) / low.total, 0.0)
+        for where, batch in fixed_batches(low.signal, block):
+            spectra = batch.astype(np.float64) - low.dark
+            if low.shared:
+                sums += flat.sum(1)[:, None] * spectra.sum(0) / (low.signal.shape[0] * low.signal.shape[1])
+                weighted = sums
+                continue
+            sums += flat[:, where] @ spectra
+            weighted += (flat[:, where] * weight[where]) @ spectra
+    result = {}
+    for i, name in enumerate(names):
+        totals = (0.0, 0.0) if low is None else (float(flat[i] @ low.zero_loss), float(flat[i] @ low.total))
+        result[name] = ZoneSums(
+            core[i],
+            None if sums is None else sums[i],
+            None if weighted is None else weighted[i],
+            *totals,
+            int(flat[i].sum()),
+        )
+    return result
+
+
+def fit_zones(
+    calibrated: Path, edges: Path, zone_masks: Mapping[str, np.ndarray], config: Mapping[str, Any]
+) -> dict[str, ZoneFit]:
+    """Sum and fit the spectra of zones; zones without pixels or counts are left out.
+
+    Parameters
+    ----------
+    calibrated, edges : Path
+        Files of `calibrate` and `edges`.
+    zone_masks : mapping of str to (rows, columns) bool array
+    config : mapping
+        The merged configuration.
+    """
+    return fit_source_zones(open_source(calibrated, edges, config), zone_masks)
+
+
+def fit_source_zones(source: Source, zone_masks: Mapping[str, np.ndarray]) -> dict[str, ZoneFit]:
+    """`fit_zones` on an acquisition that is already open."""
+    sums = sum_zones(source, zone_masks)
+    passes = int(source.config["eels"]["fit"].get("passes") or 4)
+    usable = {name: item for name, item in sums.items() if item.n and item.core[source.channels].sum() > 0}
+    return {name: _fit_zone(source, item, passes) for name, item in usable.items()}
+
+
+def _fit_zone(source: Source, sums: ZoneSums, passes: int) -> ZoneFit:
+    counts = sums.core[source.channels]
+    noise = Noise(source.noise.gain, source.noise.read_noise * np.sqrt(sums.n), 0.0)
+    step = float(source.energy_eV[1] - source.energy_eV[0])
+    spread = NO_SPREAD
+    if sums.low_weighted is not None:
+        spread = ll.kernel(source.low.energy_eV, np.clip(sums.low_weighted, 0, None), step)
+    design = build_design(source.energy_eV, source.sections, source.elements, spread)
+    curvature = choose_curvature(counts, design, noise, passes)
+    fit = fit_spectrum(counts, design.with_background(3.0, curvature), noise, passes)
+    window = _window_variance(source, counts, spread, curvature, noise, fit, passes)
+    return _zone_result(source, sums, fit, counts, noise, window)
+
+
+def _window_variance(
+    source: Source,
+    counts: np.ndarray,
+    spread: tuple[np.ndarray, int],
+    curvature: float,
+    noise: Noise,
+    full: SpectrumFit,
+    passes: int,
+) -> np.ndarray:
+    """Variance of the amplitudes over fit windows beyond what counting noise makes: (E,) array."""
+    energy = source.energy_eV
+    table = chosen_edges(source.elements)
+    deviations: list[list[float]] = [[] for _ in source.elements]
+    expected: list[list[float]] = [[] for _ in source.elements]
+    for begin in START_STEPS_EV:
+        for end in STOP_STEPS_EV:
+            if begin == 0 and end == 0:
+                continue
+            inside = (energy >= energy[0] + begin) & (energy <= energy[-1] - end)
+            names, _ = elements_in_view(table, energy[0] + begin, energy[-1] - end)
+            if set(names) != set(source.elements) or inside.sum() < 50:
+                continue
+            design = build_design(energy[inside], source.sections, source.elements, spread)
+            # The curvature belongs to the origin of the logarithm, which moves with the window: as a function
+            # of ln E it is the same.
+            trial = fit_spectrum(
+                counts[inside], design.with_background(full.exponent, curvature), noise, passes
+            )
+            for i in range(len(source.elements)):
+                deviations[i].append(trial.theta[i] - full.theta[i])
+                expected[i].append(max(trial.covariance[i, i] - full.covariance[i, i], 0.0))
+    variances = [
+        max(float(np.mean(np.square(d)) - np.mean(e)), 0.0) if d else 0.0
+        for d, e in zip(deviations, expected, strict=True)
+    ]
+    return np.array(variances)
+
+
+def _scale_errors(source: Source) -> np.ndarray:
+    """Relative error of each element's cross-section, by shell."""
+    systematic = source.config["eels"].get("systematic") or {"K": 0.07, "L": 0.15}
+    table = chosen_edges(source.elements)
+    return np.array([float(systematic[table[element].shell]) for element in source.elements])
+
+
+def _zone_result(
+    source: Source, sums: ZoneSums, fit: SpectrumFit, counts: np.ndarray, noise: Noise, window: np.ndarray
+) -> ZoneFit:
+    elements = source.elements
+    # Misfit adds to counting noise where residuals are correlated; it never makes an error smaller.
+    extra = np.clip(np.diag(fit.robust) - np.diag(fit.covariance), 0, None) + window
+    thickness, thickness_se, thickness_sys = _zone_thickness(source, sums)
+    density_reason, fraction_reason = source.density_reason(), source.fraction_reason()
+    limit = source.config["eels"].get("max_thickness_over_mfp")
+    if limit is not None and np.isfinite(thickness) and thickness > float(limit):
+        reason = f"t/lambda {thickness:.2f} is above {float(limit):g}: plural scattering cannot be corrected"
+        density_reason = density_reason or reason
+        fraction_reason = fraction_reason or reason
+    electrons = sums.total * (source.exposure_ratio or np.nan)
+    scale = _scale_errors(source)
+    densities, status = _densities(elements, fit, extra, scale, electrons, sums, source, density_reason)
+    fractions, fraction_status = _fractions(elements, fit, extra, scale, fraction_reason, source)
+    for element, reason in source.reasons.items():
+        for quantity, states in ((densities, status), (fractions, fraction_status)):
+            quantity[element] = (np.nan,) * 4
+            states[element] = ("not_identifiable", reason)
+    deviation = np.sqrt(np.maximum(noise.variance(np.maximum(fit.model, 0)), 1e-12))
+    return ZoneFit(
+        source.energy_eV,
+        counts,
+        fit.model,
+        fit.background,
+        {element: fit.edges[:, i] for i, element in enumerate(elements)},
+        (counts - fit.model) / deviation,
+        densities,
+        fractions,
+        (thickness, thickness_se, thickness_sys),
+        sums.n,
+        status,
+        fraction_status,
+        fit.reduced_chi2,
+        list(source.notes),
+    )
+
+
+def _zone_thickness(source: Source, sums: ZoneSums) -> tuple[float, float, float]:
+    if source.low is None or not sums.total > 0:
+        return (np.nan,) * 3
+    value, error = ll.thickness_over_mfp(sums.zero_loss, sums.total, source.noise.gain)
+    low = source.low
+    moved = [
+        ll.thickness_over_mfp(*ll.zero_loss_and_total(low.energy_eV, sums.low, low.split_eV * factor))[0]
+        for factor in (0.8, 1.2)
+    ]
+    return float(value), float(error), float(abs(moved[1] - moved[0]) / 2)
+
+
+def _densities(
+    elements: Sequence[str],
+    fit: SpectrumFit,
+    extra: np.ndarray,
+    scale: np.ndarray,
+    electrons: float,
+    sums: ZoneSums,
+    source: Source,
+    reason: str,
+) -> tuple[dict[str, Quantity], dict[str, tuple[str, str]]]:
+    values, states = {}, {}
+    for i, element in enumerate(elements):
+        if reason:
+            values[element], states[element] = (np.nan,) * 4, ("not_identifiable", reason)
+            continue
+        value = fit.theta[i] / electrons
+        counting = fit.covariance[i, i] / electrons**2 + value**2 * source.noise.gain / max(sums.total, 1.0)
+        offset = extra[i] / electrons**2
+        lod = DETECTION_SIGMA * np.sqrt(counting + offset)
+        systematic = np.sqrt(offset + (scale[i] * value) ** 2)
+        values[element] = (float(value), float(np.sqrt(counting)), float(systematic), float(lod))
+        states[element] = _state(value, lod, fit.reduced_chi2)
+    return values, states
+
+
+def _state(value: float, lod: float, reduced_chi2: float) -> tuple[str, str]:
+    if not (np.isfinite(value) and np.isfinite(lod)):
+        return "not_identifiable", "the fit has no finite error: too few counts"
+    note = (
+        "Poisson assumed"
+        if 0.5 < reduced_chi2 < 2
+        else f"reduced chi2 {reduced_chi2:.2g}: gain or shapes are off"
+    )
+    if value > lod:
+        return "identified", note
+    return "bounded", "below the detection limit"
+
+
+def _fractions(
+    elements: Sequence[str],
+    fit: SpectrumFit,
+    extra: np.ndarray,
+    scale: np.ndarray,
+    reason: str,
+    source: Source,
+) -> tuple[dict[str, Quantity], dict[str, tuple[str, str]]]:
+    """Shares of the elements in view; what is not in view is named, since it is not in the sum."""
+    values: dict[str, Quantity] = {}
+    states: dict[str, tuple[str, str]] = {}
+    total = fit.theta.sum() if len(elements) else 0.0
+    error = np.sqrt(max(fit.covariance.sum() + extra.sum(), 0.0)) if len(elements) else np.inf
+    if not reason and len(elements) < 2:
+        reason = "fewer than two of the chosen elements are in view"
+    if not reason and not total > DETECTION_SIGMA * error:
+        reason = "no element stands above its detection limit"
+    absent = f"; not in the sum: {', '.join(sorted(source.reasons))}" if source.reasons else ""
+    plural = "" if source.low is not None else "; no low loss: plural scattering not corrected"
+    for i, element in enumerate(elements):
+        if reason:
+            values[element], states[element] = (np.nan,) * 4, ("not_identifiable", reason)
+            continue
+        share = fit.theta / total
+        gradient = (np.eye(len(elements))[i] - share[i]) / total
+        counting = float(gradient @ fit.covariance @ gradient)
+        offset = float(gradient**2 @ extra)
+        scales = float(np.sum((gradient * fit.theta * scale) ** 2))
+        lod = DETECTION_SIGMA * np.sqrt(fit.covariance[i, i] + extra[i]) / total
+        values[element] = (
+            float(share[i]),
+            float(np.sqrt(max(counting, 0))),
+            float(np.sqrt(offset + scales)),
+            float(lod),
+        )
+        state, note = _state(share[i], lod, fit.reduced_chi2)
+        states[element] = (state, note + absent + plural)
+    return values, states
