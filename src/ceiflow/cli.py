@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
-from .errors import CeiflowError, StudyError
+from ceiflow import __version__
+from ceiflow.errors import CeiflowError, StudyError
 
 OK, FAULTS, UNUSABLE = 0, 1, 2
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    from .study.template import example_folders, write_study
+    from ceiflow.study.template import example_folders, write_study
 
     example = None
     if arguments.example is not None:
@@ -89,7 +89,7 @@ def _new(arguments: argparse.Namespace) -> int:
 
 
 def _sheet(arguments: argparse.Namespace) -> int:
-    from .study.template import sheet_text
+    from ceiflow.study.template import sheet_text
 
     output = arguments.output
     if not arguments.raw.is_dir():
@@ -97,7 +97,7 @@ def _sheet(arguments: argparse.Namespace) -> int:
     if output is not None and output.exists() and not _is_empty_sheet(output):
         return _refuse(f"{output} has rows already; name another file")
     # Reading instrument files is the one heavy thing here.
-    from .signals.sheet import draft_sheet
+    from ceiflow.signals.sheet import draft_sheet
 
     rows, notes = draft_sheet(arguments.raw)
     text = sheet_text("acquisitions", rows)
@@ -117,7 +117,7 @@ def _is_empty_sheet(path: Path) -> bool:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from .study.validation import absent_files, load_study
+    from ceiflow.study.validation import absent_files, load_study
 
     if not arguments.study.is_dir():
         return _refuse(f"{arguments.study} is no folder")

@@ -3,12 +3,12 @@
 Light, since every job imports it.
 """
 
-from .claims import matches
-from .config import default_config, load_config
-from .digests import file_sha256, module_digest, seed_for
-from .manifest import write_manifest
-from .provenance import write_config, write_provenance
-from .validation import Study, absent_files, load_study, validate
+from ceiflow.study.claims import matches
+from ceiflow.study.config import default_config, load_config
+from ceiflow.study.digests import file_sha256, module_digest, seed_for
+from ceiflow.study.manifest import write_manifest
+from ceiflow.study.provenance import write_config, write_provenance
+from ceiflow.study.validation import Study, absent_files, load_study, validate
 
 __all__ = [
     "Study",

@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .schemas import branch, pattern, resolve, types, walk
+from ceiflow.study.schemas import branch, pattern, resolve, types, walk
 
 # Path within the value, what was found, what was expected.
 Finding = tuple[tuple[str | int, ...], str, str]

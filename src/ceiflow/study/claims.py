@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .checker import nearest
-from .measurements import LAYER_ENDPOINTS, MODALITIES, endpoints
-from .sheets import Sheet
+from ceiflow.study.checker import nearest
+from ceiflow.study.measurements import LAYER_ENDPOINTS, MODALITIES, endpoints
+from ceiflow.study.sheets import Sheet
 
 _GROUPS = ("test", "reference", "group")
 

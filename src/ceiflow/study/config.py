@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from ..errors import Fault, StudyError
-from .schemas import FastLoader, branch, load_schema, resolve, types
+from ceiflow.errors import Fault, StudyError
+from ceiflow.study.schemas import FastLoader, branch, load_schema, resolve, types
 
 # YAML 1.1, which PyYAML reads, takes 1e-3 for text; every other tool takes it for a number.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")

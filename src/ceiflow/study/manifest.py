@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from .digests import file_sha256
+from ceiflow.study.digests import file_sha256
 
 MANIFEST = "MANIFEST.sha256"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from .. import __version__
-from .config import load_config
+from ceiflow import __version__
+from ceiflow.study.config import load_config
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 

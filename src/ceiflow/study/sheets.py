@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import Fault
-from .checker import explain_pattern, out_of_range, perhaps, range_words
-from .schemas import pattern, types, unit_suffixes
+from ceiflow.errors import Fault
+from ceiflow.study.checker import explain_pattern, out_of_range, perhaps, range_words
+from ceiflow.study.schemas import pattern, types, unit_suffixes
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 INTEGER = re.compile(r"[-+]?\d+")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checker import bounds
-from .schemas import load_schema, resolve, types, walk
+from ceiflow.study.checker import bounds
+from ceiflow.study.schemas import load_schema, resolve, types, walk
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 _TYPES = {

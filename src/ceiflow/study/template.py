@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .schemas import load_schema
-from .tables import column_values, flow, sheet_table
+from ceiflow.study.schemas import load_schema
+from ceiflow.study.tables import column_values, flow, sheet_table
 
 _EXAMPLES = {
     "retrieve.files": """\

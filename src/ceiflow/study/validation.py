@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import Fault, StudyError
-from .checker import check, nearest, perhaps
-from .claims import check_claims
-from .config import load_config, read_yaml, spell
-from .schemas import load_schema
-from .sheets import Sheet, read_sheet
+from ceiflow.errors import Fault, StudyError
+from ceiflow.study.checker import check, nearest, perhaps
+from ceiflow.study.claims import check_claims
+from ceiflow.study.config import load_config, read_yaml, spell
+from ceiflow.study.schemas import load_schema
+from ceiflow.study.sheets import Sheet, read_sheet
 
 CONFIG_FILE = "config/config.yaml"
 
