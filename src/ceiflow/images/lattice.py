@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import fft, ndimage, stats
+from scipy import fft, ndimage
+from scipy.special import ndtr
 
 from ceiflow.images.field import (
     FIELD_STEP_NM,
@@ -18,6 +19,7 @@ from ceiflow.images.field import (
     smooth,
 )
 from ceiflow.images.spots import Spot, find_spots, flattened
+from ceiflow.units import electron_wavelength_nm
 
 # Gaussian windows, one standard deviation in fringes: narrow for the place, wide for the verdict.
 POSITION_FRINGES = 1.5
@@ -28,6 +30,8 @@ HALF = 0.5
 # Directions in which fringes of turbostratic carbon are looked for.
 DIRECTIONS = 12
 CONTROLS = 8
+# Depth behind the edge, in windows, where the plateau of the amplitude is taken.
+RIM = (1.2, 4.0)
 
 
 def lattice_field(
@@ -35,6 +39,8 @@ def lattice_field(
     pixel_size_nm: float,
     spacing_range_nm: tuple[float, float] = (0.18, 0.75),
     matter: Field | None = None,
+    defocus_nm: float | None = None,
+    beam_energy_keV: float | None = None,
 ) -> Field:
     """The crystal's fringe amplitude over its plateau near the edge.
 
@@ -54,6 +60,10 @@ def lattice_field(
         Spacings looked for.
     matter : Field or None
         From `matter_field` of the same image: lattice counts only where there is matter.
+
+    defocus_nm, beam_energy_keV : float or None
+        Where both are known, the outward displacement of fringes by wavelength x defocus / spacing is taken back
+        (without spherical aberration; the detection limit still carries the whole displacement).
 
     Returns
     -------
@@ -83,13 +93,31 @@ def lattice_field(
     pooled = pool(cleaned[:rows, :columns], factor)
     step = factor * pixel_size_nm
     flat = flattened(pooled, max(1.5, 0.6 * spacing_range_nm[1] / step))
-    spots, found = find_spots(flat, step, (low, spacing_range_nm[1]))
+    within = _interior(matter, flat.shape, out_bin // factor)
+    spots, found = find_spots(flat * within, step, (low, spacing_range_nm[1]))
     notes |= found
     shape = (rows // out_bin, columns // out_bin)
     if not spots and not found["turbostratic"]:
         return _none(shape, out_bin, pixel_size_nm, notes, "no lattice fringes found")
     inside = matter.values > 0.3 if matter is not None else np.ones(shape, bool)
-    return _field(flat, step, out_bin // factor, spots, found, inside, notes, out_bin, pixel_size_nm)
+    spread = 0.0
+    if defocus_nm and beam_energy_keV:
+        spread = electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm)
+    return _field(flat, step, out_bin // factor, spots, found, inside, notes, out_bin, spread)
+
+
+def _interior(matter: Field | None, shape: tuple[int, int], factor: int) -> np.ndarray:
+    """Weight on the image's own grid: 1 inside the matter, softly 0 from 0.3 nm inside its edge outwards.
+
+    The Fresnel fringe of the outer edge is left out of the search for lattice spots.
+    """
+    if matter is None or not matter.notes.get("matter") or not matter.notes.get("vacuum", True):
+        return np.ones(shape, np.float32)
+    body = ndimage.binary_fill_holes(matter.values > matter.level)
+    depth = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1] * matter.step_nm
+    weight = np.clip((depth - 0.3) / 1.0, 0, 1)
+    weight = (0.5 - 0.5 * np.cos(np.pi * weight)).astype(np.float32)
+    return np.repeat(np.repeat(weight, factor, axis=0), factor, axis=1)[: shape[0], : shape[1]]
 
 
 def _none(shape, out_bin, pixel_size_nm, notes, reason) -> Field:
@@ -164,7 +192,7 @@ def _bands(spots: list[Spot], found: dict) -> list[dict]:
     return bands
 
 
-def _field(flat, step, factor, spots, found, inside, notes, out_bin, pixel_size_nm) -> Field:
+def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> Field:
     """Demodulate, test, and normalise."""
     demodulator = Demodulator(flat, step, factor)
     coarse = step * factor
@@ -177,7 +205,11 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, pixel_size_
         # Every spot in units of its own strongest amplitude: each passes a quarter (of energy) at the edge.
         strong = np.percentile((wide - noise)[inside], 99) if inside.any() else 1.0
         excess = signal - noise * (sigma_ratio(band, sigma))
-        energy += excess * max(float(strong), 0.0) / max(float(np.median(noise)), 1e-12) ** 2
+        displaced = spread * band["frequency"]
+        excess = _taken_back(excess, band, displaced, coarse)
+        # Strong spots count, and of these the ones that are displaced least.
+        blur = 1 + (displaced / band["sigma"]) ** 2
+        energy += excess * max(float(strong), 0.0) / max(float(np.median(noise)), 1e-12) ** 2 / blur**2
         ratio = np.maximum(ratio, wide / np.maximum(noise, 1e-20) * 1.0)
     positive = _positive(ratio, inside, coarse, sigma, len(bands) * len(bands[-1]["directions"]))
     crystal = _main_body(positive, coarse)
@@ -195,6 +227,45 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, pixel_size_
         values, coarse, HALF, sigma, null, notes, out_bin, frame_is_far(values.shape, margin),
         {"crystal": crystal, "positive": positive},
     )  # fmt: skip
+
+
+def _taken_back(excess: np.ndarray, band: dict, displaced_nm: float, coarse: float) -> np.ndarray:
+    """Fringe energy with the displacement of both sidebands undone.
+
+    Out of focus the two beams of a fringe leave the crystal by `displaced_nm` along g and against it. The smaller
+    of the energies at a distance to both sides has its half-amplitude contour where the crystal ends.
+    """
+    if displaced_nm < 0.05 or len(band["directions"]) > 1:
+        return excess
+    phase = math.pi * displaced_nm * band["frequency"]
+    shift = outward_shift(displaced_nm / band["sigma"], phase) * band["sigma"] / coarse
+    angle = band["directions"][0]
+    step = shift * math.sin(angle), shift * math.cos(angle)
+    one = ndimage.shift(excess, step, order=1, mode="nearest")
+    two = ndimage.shift(excess, (-step[0], -step[1]), order=1, mode="nearest")
+    return np.minimum(one, two)
+
+
+def outward_shift(displacement: float, phase: float) -> float:
+    """Shift of the half amplitude, in windows, for two sidebands displaced by -+ `displacement` windows.
+
+    Parameters
+    ----------
+    displacement : float
+        Displacement over the window's standard deviation.
+    phase : float
+        Phase of either sideband against the central beam by the defocus, in radians: where they overlap the fringes
+        of a phase object have the amplitude 2 sin(phase), where one is alone 1.
+    """
+    x = np.arange(-8 - displacement, 8 + displacement, 0.02)
+    one, two = ndtr(displacement - x), ndtr(-displacement - x)
+    amplitude = np.abs(np.exp(1j * phase) * one - np.exp(-1j * phase) * two)
+    edge = displacement
+    for _ in range(8):
+        rim = (x > edge - RIM[1]) & (x < edge - RIM[0])
+        above = np.flatnonzero(amplitude > HALF * amplitude[rim].mean())
+        edge = float(x[above[-1]]) if above.size else 0.0
+    return float(np.clip(edge, 0, displacement + 1.5))
 
 
 def sigma_ratio(band: dict, sigma: float) -> float:
@@ -271,22 +342,41 @@ def _over_plateau(energy, crystal, positive, sigma) -> tuple[np.ndarray, float]:
     if not crystal.any():
         return np.zeros(energy.shape, np.float32), float("nan")
     amplitude = np.sqrt(np.clip(energy, 0, None))
-    body = crystal
+    # Detection reaches beyond the edge by the wide window: start well inside.
+    body = ndimage.binary_erosion(crystal, iterations=max(1, int(2 * sigma)), border_value=1)
+    body = body if body.any() else crystal
+    reach = ndimage.binary_dilation(crystal, iterations=max(1, int(sigma)))
     values = amplitude
-    for _ in range(3):
-        depth = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1]
-        rim = (depth > 1.5 * sigma) & (depth < 5 * sigma)
+    for _ in range(4):
+        depth = _depth(body)
+        rim = (depth > RIM[0] * sigma) & (depth < RIM[1] * sigma)
         if not rim.any():
             rim = body
         typical = float(np.median(amplitude[rim]))
         plateau = average_where(amplitude, rim, 5 * sigma, typical)
         values = amplitude / np.maximum(plateau, 0.2 * typical + 1e-20)
-        body = (values > HALF) & ndimage.binary_dilation(crystal, iterations=max(1, int(2 * sigma)))
-        body = ndimage.binary_fill_holes(body | (depth > 3 * sigma))
-    depth = ndimage.distance_transform_edt(np.pad(crystal, 1, mode="edge"))[1:-1, 1:-1]
-    values = np.where(depth > 3 * sigma, np.maximum(values, 0.9), values)
-    outside = ndimage.distance_transform_edt(~crystal)
-    far = outside > 3 * sigma
+        body = ndimage.binary_fill_holes(_connected((values > HALF) & reach, crystal, sigma))
+    # Detection reaches at most five windows beyond the edge: what lies deeper than that is crystal in any case.
+    depth = _depth(ndimage.binary_fill_holes(body | (_depth(crystal) > 6 * sigma)))
+    values = np.where(depth > 2.5 * sigma, np.maximum(values, 0.9), values)
+    outside = ndimage.distance_transform_edt(~body)
+    far = outside > 4 * sigma
     null = float(np.std(values[far])) if far.sum() > 50 else float("nan")
     values = np.where(outside > 2.5 * sigma, np.minimum(values, 0.3), values)
     return values.astype(np.float32), null
+
+
+def _depth(body: np.ndarray) -> np.ndarray:
+    """Distance to the outside in samples; the frame is no outside."""
+    return ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1]
+
+
+def _connected(mask: np.ndarray, crystal: np.ndarray, sigma: float) -> np.ndarray:
+    """Parts of a mask that hold some of the crystal and are wider than the window."""
+    opened = ndimage.binary_opening(mask, iterations=max(1, int(sigma / 2)))
+    labels, count = ndimage.label(opened)
+    if count == 0:
+        return mask & crystal
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    return (areas >= 0.05 * areas.max())[labels] & (labels > 0)

@@ -17,6 +17,7 @@ from ceiflow.images.field import (
     pool,
     smooth,
 )
+from ceiflow.images.fresnel import edge_shift, moved
 from ceiflow.images.vacuum import Background, find_background, texture_energy
 from ceiflow.units import electron_wavelength_nm
 
@@ -93,6 +94,18 @@ def matter_field(
     if not ground.found:
         notes |= {"vacuum": False, "reason": ground.reason or "no vacuum in the frame"}
     margin = int(math.ceil(2 * max(widths["texture"], widths["mean"])))
+    if ground.found and notes["matter"]:
+        values = _tidy(values, matter, 3 * max(widths["texture"], widths["mean"]))
+        if not dark and defocus_nm and beam_energy_keV:
+            far = frame_is_far(values.shape, margin)
+            over = pooled / np.maximum(ground.level, 1e-12)
+            fit = edge_shift(over, values, HALF, step, defocus_nm, beam_energy_keV, far, width * step)
+            notes["fringe_shift_nm"] = None
+            if fit is not None and fit.explained > 0.6:
+                values = moved(values, HALF, fit.shift_nm / step)
+                notes["fringe_shift_nm"] = round(fit.shift_nm, 3)
+                notes["fringe_explained"] = round(fit.explained, 3)
+        matter = values > HALF
     return Field(
         values=values,
         step_nm=step,
@@ -104,6 +117,17 @@ def matter_field(
         valid=frame_is_far(values.shape, margin),
         maps={"vacuum": ground.mask, "matter": matter},
     )
+
+
+def _tidy(values: np.ndarray, matter: np.ndarray, reach: float) -> np.ndarray:
+    """Deep inside matter 1 at least, far outside 0 at most: what happens there is no outer edge."""
+    body = ndimage.binary_fill_holes(
+        ndimage.binary_closing(matter, iterations=max(1, int(reach / 3)), border_value=0) | matter
+    )
+    depth = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1]
+    outside = ndimage.distance_transform_edt(~body)
+    values = np.where((depth > reach / 2), np.maximum(values, 1), values)
+    return np.where(outside > reach, np.minimum(values, 0), values).astype(np.float32)
 
 
 def _widths(
@@ -147,12 +171,12 @@ def _normalised(
     if matter.mean() < 0.003:
         flat = features["mean"][0] / max(8 * noise["mean"], 1e-12)
         return flat.astype(np.float32), matter, widths["mean"], 0.125, {"matter": False}
-    signs = {"mean": 1.0, "texture": 1.0}
-    values, weights = _combined(features, noise, matter, signs)
-    matter = values > HALF
+    values, weights = _combined(features, noise, matter)
+    core = ndimage.binary_erosion(matter, iterations=max(1, int(widths["window"])), border_value=1)
+    matter = core | (values > HALF)
     for _ in range(2):
-        values, weights = _combined(features, noise, matter | ~_reach(values), signs)
-        matter = values > HALF
+        values, weights = _combined(features, noise, ndimage.binary_fill_holes(matter))
+        matter = core | (values > HALF)
     share = weights["mean"]
     width = float(np.sqrt(share * widths["mean"] ** 2 + (1 - share) * widths.get("texture", 0.0) ** 2))
     null = _deviation(values[ground.mask])
@@ -163,11 +187,6 @@ def _normalised(
         null,
         {"matter": True, "weights": {k: round(v, 3) for k, v in weights.items()}},
     )
-
-
-def _reach(values: np.ndarray) -> np.ndarray:
-    """Where the field was made at all."""
-    return np.isfinite(values)
 
 
 def _deviation(values: np.ndarray) -> float:
@@ -207,7 +226,7 @@ def _detected(
 
 
 def _combined(
-    features: dict[str, tuple[np.ndarray, float]], noise: dict[str, float], matter: np.ndarray, signs: dict
+    features: dict[str, tuple[np.ndarray, float]], noise: dict[str, float], matter: np.ndarray
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Features over their plateaus, averaged by signal to noise."""
     depth = ndimage.distance_transform_edt(np.pad(matter, 1, mode="edge"))[1:-1, 1:-1]
@@ -220,6 +239,11 @@ def _combined(
             rim = matter
         typical = float(np.median(feature[rim]))
         plateau = average_where(feature, rim, max(8.0, 6 * sigma), typical)
+        # A strong Fresnel fringe lifts the rim above what follows, a strong crystal behind a thin layer what
+        # follows above the rim: the smaller of both is the matter at the edge.
+        deeper = (depth >= 4.0 * sigma) & (depth < 9.0 * sigma)
+        if deeper.any():
+            plateau = np.minimum(plateau, average_where(feature, deeper, max(12.0, 8 * sigma), np.inf))
         plateau = np.clip(plateau, 0, None)
         inside = _deviation((feature - plateau)[rim])
         weight = 1 / (noise[name] ** 2 + 0.5 * inside**2)

@@ -87,6 +87,8 @@ def tile_spots(
                 if j == 0 and g_row[i, 0] < 0:
                     continue  # the other half of a pair
                 y, x = _refined(power, i, j)
+                if not _stands_alone(power, y, x):
+                    continue
                 found.append(
                     (
                         r + size // 2,
@@ -95,6 +97,50 @@ def tile_spots(
                     )
                 )
     return found
+
+
+def _stands_alone(power: np.ndarray, row: float, column: float) -> bool:
+    """Whether the power falls to a third both towards and away from the origin.
+
+    A Fresnel fringe or any other edge is a streak through the origin along the edge's normal; a lattice is a spot.
+    """
+    length = np.hypot(row, column)
+    here = _nearby(power, row, column)
+    # Closer than 2.2 samples is the spot itself, as the tile's window blurs it.
+    offset = max(0.25 * length, 2.2)
+    inner = [1 - offset / length, 1 - 1.3 * offset / length]
+    outer = [1 + offset / length, 1 + 1.3 * offset / length]
+    return all(_nearby(power, row * f, column * f) * 3 < here for f in inner + outer if f * length > 1.0)
+
+
+def _nearby(power: np.ndarray, row: float, column: float) -> float:
+    """Largest power within one sample of a frequency (in samples of the half spectrum)."""
+    i, j = int(round(row)), int(round(column))
+    rows, columns = power.shape
+    if j + 1 >= columns or abs(i) + 1 >= rows // 2:
+        return 0.0
+    return float(max(power[(i + a) % rows, abs(j + b)] for a in (-1, 0, 1) for b in (-1, 0, 1)))
+
+
+def _without_shadows(
+    groups: list[tuple[Spot, list[tuple[int, int]]]],
+) -> list[tuple[Spot, list[tuple[int, int]]]]:
+    """Groups without harmonics of a stronger spot and without the streak that an edge draws through it."""
+    kept: list[tuple[Spot, list[tuple[int, int]]]] = []
+    for spot, places in groups:
+        g = np.array([spot.g_row, spot.g_column])
+        shadow = False
+        for other, _ in kept:
+            h = np.array([other.g_row, other.g_column])
+            distance = min(np.hypot(*(g - h)), np.hypot(*(g + h)))
+            shadow |= bool(distance < 1.0 and spot.significance < 0.35 * other.significance)
+            order = np.round(spot.frequency / other.frequency)
+            if order >= 2 and spot.significance < other.significance:
+                away = min(np.hypot(*(g - order * h)), np.hypot(*(g + order * h)))
+                shadow |= bool(away < 0.05 * spot.frequency)
+        if not shadow:
+            kept.append((spot, places))
+    return kept
 
 
 def _starts(length: int, size: int) -> list[int]:
@@ -187,6 +233,8 @@ def find_spots(
             groups.append((spot, places))
     if notes["turbostratic"]:
         groups = [(s, p) for s, p in groups if not _is_turbostratic(s)]
+    groups.sort(key=lambda item: -item[0].significance)
+    groups = _without_shadows(groups)
     groups.sort(key=lambda item: -item[0].significance * np.sqrt(item[0].tiles))
     notes["n_tiles_with_spots"] = len({(r, c) for _, places in groups for r, c in places})
     return [spot for spot, _ in groups[:most]], notes

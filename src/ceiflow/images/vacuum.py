@@ -119,6 +119,8 @@ def find_background(
     quiet = logs < lowest[0] + 3 * spread
     if dark:
         quiet = mean < _dark_threshold(mean)
+    else:
+        quiet &= ~_steps(mean, logs < lowest[0] + 3 * spread, window)
     mask = _largest_parts(quiet, max(2, int(window)), image.size)
     if not mask.any():
         return Background(mask, np.full(image.shape, mean.mean()), False, np.nan, "no quiet area")
@@ -129,6 +131,13 @@ def find_background(
     if rest.mean() < 0.003:
         return Background(mask, level, True, excess, "nothing but background")
     return Background(mask, level, True, excess)
+
+
+def _steps(mean: np.ndarray, quiet: np.ndarray, window: float) -> np.ndarray:
+    """Where the brightness changes within a window by far more than it does elsewhere: the edge of a smooth thing."""
+    slope = np.hypot(*np.gradient(mean)) * window
+    usual = np.median(slope[quiet]) if quiet.any() else np.median(slope)
+    return slope > 6 * max(float(usual), 1e-12)
 
 
 def _dark_threshold(mean: np.ndarray) -> float:

@@ -1,0 +1,156 @@
+"""Where the edge lies within its Fresnel fringe: a phase and absorption edge at the known defocus, fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from ceiflow.units import electron_wavelength_nm
+
+_STEP_NM = 0.05
+_LENGTH = 1024
+_PHASES = np.concatenate([np.linspace(0.05, 1.0, 12), np.linspace(1.2, 3.6, 9)])
+_ABSORPTIONS = np.array([0.0, 0.01, 0.025, 0.05, 0.1, 0.2])
+_SLOPES_NM = np.array([0.1, 0.3, 0.7])
+
+
+@dataclass(frozen=True)
+class EdgeFit:
+    """Distance of the true edge from the zero of the profile (nm, positive outwards), and how well it fits."""
+
+    shift_nm: float
+    explained: float
+    phase: float
+
+
+@lru_cache(maxsize=8)
+def edge_profiles(fringe_nm: float, blur_nm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Intensities across edges of many phases and absorptions behind one defocus, vacuum 1.
+
+    The wave behind the edge is exp(i phase s - absorption s), s a step of finite slope, propagated over a defocus
+    whose Fresnel length sqrt(wavelength x defocus) is `fringe_nm`, over- and underfocus both, and blurred.
+
+    Returns
+    -------
+    (m,) array
+        Positions in nm, positive in the vacuum.
+    (k, m) array
+        The profiles.
+    """
+    x = (np.arange(_LENGTH) - _LENGTH // 2) * _STEP_NM
+    g = np.fft.fftfreq(_LENGTH, _STEP_NM)
+    # A plateau between two edges keeps the transform periodic; only the one at 0 is looked at.
+    other = x[0] * 0.75
+    slope = _SLOPES_NM[:, None]
+    step = 0.25 * (1 - np.tanh(x / slope)) * (1 + np.tanh((x - other) / 0.5))
+    transmitted = np.exp(
+        (1j * _PHASES[:, None, None, None] - _ABSORPTIONS[None, :, None, None]) * step[None, None, :, :]
+    ).reshape(-1, _LENGTH)
+    spectrum = np.fft.fft(transmitted, axis=1)
+    blur = np.exp(-2 * (np.pi * blur_nm * g) ** 2)
+    out = []
+    for sign in (1, -1):
+        wave = np.fft.ifft(spectrum * np.exp(-1j * sign * np.pi * fringe_nm**2 * g**2), axis=1)
+        out.append(np.fft.ifft(np.fft.fft(np.abs(wave) ** 2, axis=1) * blur, axis=1).real)
+    near = np.abs(x) < 8
+    return x[near], np.concatenate(out)[:, near]
+
+
+def fit_edge(
+    position_nm: np.ndarray, profile: np.ndarray, error: np.ndarray, fringe_nm: float, blur_nm: float
+):
+    """Least squares over the edges of `edge_profiles` and their place.
+
+    Parameters
+    ----------
+    position_nm, profile, error : (n,) arrays
+        Mean intensity over vacuum against the distance from a first contour, with standard errors.
+    fringe_nm : float
+        sqrt(wavelength x defocus).
+    blur_nm : float
+        Scatter of the first contour about the true edge, and other blur.
+
+    Returns
+    -------
+    EdgeFit
+    """
+    x, profiles = edge_profiles(round(fringe_nm, 3), round(blur_nm, 3))
+    reach = max(0.6, 1.5 * fringe_nm)
+    shifts = np.arange(-reach, reach + 0.01, 0.04)
+    weight = 1 / (error**2 + 0.005**2)
+    target = profile * np.sqrt(weight)
+    best = (np.inf, 0.0, 0)
+    for shift in shifts:
+        at = position_nm - shift
+        low = np.clip(np.searchsorted(x, at) - 1, 0, x.size - 2)
+        part = (at - x[low]) / _STEP_NM
+        model = profiles[:, low] * (1 - part) + profiles[:, low + 1] * part
+        cost = np.sum((model * np.sqrt(weight) - target) ** 2, axis=1)
+        k = int(np.argmin(cost))
+        if cost[k] < best[0]:
+            best = (float(cost[k]), float(shift), k)
+    mean = np.sum(weight * profile) / weight.sum()
+    total = float(np.sum(weight * (profile - mean) ** 2))
+    phase = _PHASES[(best[2] % (profiles.shape[0] // 2)) // (_ABSORPTIONS.size * _SLOPES_NM.size)]
+    return EdgeFit(best[1], 1 - best[0] / max(total, 1e-30), float(phase))
+
+
+def edge_shift(
+    intensity: np.ndarray,
+    values: np.ndarray,
+    level: float,
+    step_nm: float,
+    defocus_nm: float,
+    beam_energy_keV: float,
+    valid: np.ndarray,
+    width_nm: float,
+) -> EdgeFit | None:
+    """How far the contour of a field lies from the edge that made the fringe; None where the frame cannot say.
+
+    Parameters
+    ----------
+    intensity : (r, c) array
+        Brightness over vacuum.
+    values, level : (r, c) array, float
+        The field with a first contour.
+    """
+    fringe = float(np.sqrt(electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm)))
+    distance = signed_distance(values, level) * step_nm
+    inner, outer = -(0.9 * fringe + 0.7), 2.5 * fringe + 1.2
+    near = valid & (distance > inner) & (distance < outer)
+    if near.sum() < 400:
+        return None
+    bins = np.arange(inner, outer + step_nm, max(step_nm, 0.1))
+    index = np.digitize(distance[near], bins) - 1
+    count = np.bincount(index, minlength=bins.size).astype(float)
+    total = np.bincount(index, intensity[near], minlength=bins.size)
+    square = np.bincount(index, intensity[near] ** 2, minlength=bins.size)
+    good = count > 20
+    mean = total[good] / count[good]
+    where = np.bincount(index, distance[near], minlength=bins.size)[good] / count[good]
+    error = np.sqrt(np.maximum(square[good] / count[good] - mean**2, 1e-8) / count[good] * 4)
+    if good.sum() < 8:
+        return None
+    return fit_edge(where, mean, error, fringe, 0.15)
+
+
+def signed_distance(values: np.ndarray, level: float) -> np.ndarray:
+    """Distance from the contour in samples, negative inside, good to a fraction of a sample near it."""
+    inside = values > level
+    out = ndimage.distance_transform_edt(~inside)
+    within = ndimage.distance_transform_edt(inside)
+    rough = np.where(inside, 0.5 - within, out - 0.5)
+    return ndimage.gaussian_filter(rough, 1.0, mode="nearest").astype(np.float32)
+
+
+def moved(values: np.ndarray, level: float, shift: float) -> np.ndarray:
+    """The field with its contour moved outwards by `shift` samples (inwards where negative)."""
+    distance = ndimage.gaussian_filter(signed_distance(values, level), 2.0, mode="nearest")
+    normal = np.stack(np.gradient(distance))
+    normal /= np.maximum(np.hypot(*normal), 1e-3)
+    rows, columns = np.indices(values.shape, dtype=np.float32)
+    at = np.stack([rows - shift * normal[0], columns - shift * normal[1]])
+    return ndimage.map_coordinates(values, at, order=1, mode="nearest").astype(np.float32)
