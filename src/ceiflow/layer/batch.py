@@ -31,7 +31,9 @@ class Batch:
     y, weight : (S, K, B) arrays
         Mean value per pixel, and one over its variance; weight 0 where nothing was recorded.
     particle : (S,) bool array
-        Species of the particle, which has no layer term.
+        Species of the particle: a step, and a slope inside.
+    layered : (S,) bool array
+        Species that may stand in the layer.
     radius : (K,) array
         Radius of curvature of the surface.
     """
@@ -40,6 +42,7 @@ class Batch:
     y: FloatArray
     weight: FloatArray
     particle: NDArray[np.bool_]
+    layered: NDArray[np.bool_]
     radius: FloatArray
 
     def select(self, segments: NDArray) -> Batch:
@@ -64,7 +67,7 @@ class Fit:
         Edge position, thickness, then the linear coefficients species by species.
     blur : float
     amplitude : (S,) array
-        Layer amplitude per species; 0 for the particle's.
+        Layer amplitude per species; 0 for one that is not in the layer.
     chi2 : (K,) array
     n_data : (K,) array
     covariance : (K, L, L) array

@@ -85,13 +85,13 @@ def estimate(
         if result is None:
             notes.append(why)
     if result is None:
-        amplitude = np.array([0.0 if item.particle else item.reference.get(kind, 0.0) for item in species])
+        amplitude = _p.reference_amplitude(bare, species)
         if np.any(amplitude > 0):
             source = "reference"
             mean = covered if gain > LEAST_CHI2_GAIN and covered.thickness[0] < 3 * pixel_nm else bare
             result = _p.fit_segments(kind, batch, mean, amplitude, pixel_nm, limits)
         else:
-            amplitude[~whole.particle] = np.maximum(covered.amplitude[~whole.particle], 0.0)
+            amplitude = np.maximum(covered.amplitude, 0.0)
             result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
             notes.append(
                 "no layer material stands out, and the counts that a layer would give are not known: "
@@ -110,7 +110,7 @@ def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, detection
         part = batch.select(np.flatnonzero(covered))
         begin = _subset(fitted, covered)
         joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits)
-        quality, fill = _p.amplitude_quality(joint), _p.filling(kind, species, joint.amplitude)
+        quality, fill = _p.amplitude_quality(joint), _p.filling(joint, species)
         if not quality < _p.AMPLITUDE_RELATIVE_SD:
             return (
                 None,
@@ -179,7 +179,7 @@ def _finish(kind, batch, fitted, source, species, pixel_nm, detection_sigma, mea
         common = np.zeros((len(own), len(own)))
     thickness = np.where(known, fitted.thickness, np.nan)
     present = known & (thickness > lod) & (thickness > 1.645 * own)
-    light = [s for s, item in enumerate(species) if not item.particle]
+    light = [s for s, item in enumerate(species) if item.in_layer]
     dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
     return Profile(
         kind=kind,

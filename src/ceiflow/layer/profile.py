@@ -7,7 +7,6 @@ edge and the layer's outer edge. The model goes through the counts, nothing is d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,17 +39,27 @@ class Species:
     values, variance : (n,) arrays
         Counts of each pixel and their variance; NaN or variance <= 0 where not measured.
     particle : bool
-        Belongs to the particle and has no layer term.
-    reference : dict of str to float, optional
-        Layer amplitude of a dense reference material by kernel: "planar" counts per pixel within the
-        layer, "shell" counts per pixel and nm of path.
+        Belongs to the particle: a step at its edge, with a slope inside.
+    layered : bool, optional
+        May stand in the layer; by default what is not of the particle.
+    reference_ratio : float, optional
+        Layer amplitude of the reference material, for the detection limit, relative to the particle step.
+    dense_ratio : float, optional
+        The same of the densest plausible material that holds this element: what a layer is compared with
+        to be told from haze.
     """
 
     name: str
     values: FloatArray
     variance: FloatArray
     particle: bool = False
-    reference: Mapping[str, float] = field(default_factory=dict)
+    layered: bool | None = None
+    reference_ratio: float | None = None
+    dense_ratio: float | None = None
+
+    @property
+    def in_layer(self) -> bool:
+        return not self.particle if self.layered is None else self.layered
 
 
 @dataclass
@@ -147,23 +156,10 @@ def pool(
         variance = np.bincount(cell[use], weights=item.variance[use], minlength=size)
         values.append((total / np.maximum(n, 1)).reshape(shape))
         weights.append(np.where(n > 0, n**2 / np.where(variance > 0, variance, 1.0), 0.0).reshape(shape))
-    return Batch(
-        x, np.array(values), np.array(weights), np.array([item.particle for item in species]), radius_nm
+    particle, layered = (
+        np.array([getattr(item, name) for item in species]) for name in ("particle", "in_layer")
     )
-
-
-def merge(batch: Batch) -> Batch:
-    """All segments as one profile."""
-    weight = batch.weight.sum(axis=1, keepdims=True)
-    # Segments have equal standing bin by bin through the number of pixels behind them (the weight).
-    y = np.sum(batch.weight * batch.y, axis=1, keepdims=True) / np.where(weight > 0, weight, 1.0)
-    share = batch.weight.sum(axis=0)
-    total = share.sum(axis=0, keepdims=True)
-    x = np.where(
-        total > 0, np.sum(share * batch.x, axis=0, keepdims=True) / np.where(total > 0, total, 1), batch.x[:1]
-    )
-    radius = np.array([1.0 / np.mean(1.0 / batch.radius)])
-    return Batch(x, y, weight, batch.particle, radius)
+    return Batch(x, np.array(values), np.array(weights), particle, layered, radius_nm)
 
 
 def start(
@@ -178,7 +174,7 @@ def start(
 
 def amplitude_names(batch: Batch) -> tuple[str, ...]:
     """Names of the layer amplitudes of a batch."""
-    return tuple(f"amplitude:{s}" for s in np.flatnonzero(~batch.particle))
+    return tuple(f"amplitude:{s}" for s in np.flatnonzero(batch.layered))
 
 
 def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) -> tuple[Fit, Fit]:
@@ -228,7 +224,7 @@ def _linear_amplitude(kind, batch, local, blur):
     """Best layer amplitudes at given edges: one linear fit per species."""
     amplitude = np.zeros(len(batch.particle))
     columns, layer = _batch._columns(kind, batch, local[:, 0], local[:, 1], blur)
-    for s in np.flatnonzero(~batch.particle):
+    for s in np.flatnonzero(batch.layered):
         design = np.concatenate([columns[s], layer[..., None]], axis=-1)
         weighted = design * batch.weight[s][..., None]
         normal = np.einsum("kbm,kbn->kmn", weighted, design)
@@ -297,10 +293,26 @@ def amplitude_quality(fitted: Fit) -> float:
     return float(best)
 
 
-def filling(kind: str, species: list[Species], amplitude: FloatArray) -> float:
-    """Amplitudes relative to the dense reference, summed over species; NaN without a reference."""
+def particle_step(fitted: Fit, species: list[Species]) -> float:
+    """Coefficient of the particle's own material, first particle species, median over segments."""
+    at = next(s for s, item in enumerate(species) if item.particle)
+    where = _batch.linear_columns(np.array([item.particle for item in species]))[at]
+    return float(np.median(fitted.local[:, where.start + 1]))
+
+
+def reference_amplitude(fitted: Fit, species: list[Species]) -> FloatArray:
+    """Amplitudes of the reference layer on this particle; 0 for species without a reference."""
+    step_height = particle_step(fitted, species)
+    return np.array([max(step_height, 0.0) * (item.reference_ratio or 0.0) for item in species])
+
+
+def filling(fitted: Fit, species: list[Species]) -> float:
+    """Amplitudes relative to dense material, summed over species; NaN without any such ratio."""
+    step_height = particle_step(fitted, species)
     parts = [
-        amplitude[s] / item.reference[kind] for s, item in enumerate(species) if item.reference.get(kind)
+        fitted.amplitude[s] / (item.dense_ratio * step_height)
+        for s, item in enumerate(species)
+        if item.dense_ratio and item.in_layer and step_height > 0
     ]
     return float(np.sum(parts)) if parts else float("nan")
 

@@ -1,0 +1,292 @@
+"""Which maps show the particle, which show the layer, and what a dense layer would give in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceiflow.layer.profile import Species
+from ceiflow.signals.store import Header
+
+FloatArray = NDArray[np.float64]
+
+#: Transition metal atoms per nm^3 of a layered oxide: 4.7 g/cm^3 at 96.5 g/mol. Li-rich ones hold 24.
+OXIDE_METALS_PER_NM3 = 29.3
+#: Carbon atoms per nm^3 of carbon black: 1.9 g/cm^3.
+CARBON_BLACK_PER_NM3 = 95.0
+#: Atoms per nm^3 in the densest plausible layer: Li2CO3 for C and O, LiF for F.
+DENSE_PER_NM3 = {"C": 17.2, "O": 51.6, "F": 61.3}
+#: What the reference amplitude hangs on (particle's density, relative cross-sections) is known to this.
+REFERENCE_RELATIVE_SYS = 0.25
+#: A map shows a particle if inside and outside differ by this many standard deviations of the smoothed map.
+LEAST_CONTRAST = 6.0
+
+
+@dataclass(frozen=True)
+class FitMaps:
+    """The maps of one fitted spectrum image; every array is (rows, columns)."""
+
+    header: Header
+    counts: dict[str, FloatArray]
+    counts_std: dict[str, FloatArray]
+    areal: dict[str, FloatArray]
+    areal_std: dict[str, FloatArray]
+    fraction: dict[str, FloatArray]
+    single: dict[str, FloatArray]
+    identifiable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return next(iter({**self.counts, **self.single}.values())).shape
+
+
+def read_fit(path: Path) -> FitMaps:
+    """Read fit.h5."""
+    import h5py
+
+    from ceiflow.signals.store import read_header
+
+    names = ("counts", "counts_std", "areal_density", "areal_density_std", "atomic_fraction")
+    with h5py.File(path, "r") as file:
+        groups = [
+            {name: np.asarray(item[()], dtype=float) for name, item in file[group].items()}
+            if group in file
+            else {}
+            for group in names
+        ]
+        single = {
+            name: np.asarray(file[name][()], dtype=float)
+            for name in ("thickness_over_mfp", "reduced_chi2", "total_counts")
+            if name in file
+        }
+        identifiable = json.loads(file.attrs.get("identifiable", "{}"))
+    return FitMaps(read_header(path), *groups, single, identifiable)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The particle's map and the species of the profile.
+
+    Parameters
+    ----------
+    values, variance : (rows, columns) arrays
+        Map whose contour is the surface.
+    level : float
+        Half way between inside and outside.
+    sigma_pixels : float
+        Smoothing with which `values` is contoured.
+    species : list of Species
+        Flattened maps; the first is the particle's.
+    what : str
+        In words.
+    reason : str
+        Why there is nothing to measure; empty if there is.
+    """
+
+    values: FloatArray
+    variance: FloatArray
+    level: float
+    sigma_pixels: float
+    species: list[Species]
+    what: str
+    reason: str = ""
+
+
+def choose(maps: FitMaps, settings: dict) -> Choice:
+    """The particle's map: its heavy elements, else carbon (carbon black), else thickness or total counts.
+
+    Parameters
+    ----------
+    maps : FitMaps
+    settings : dict
+        The configuration's `layer`.
+    """
+    layer_elements = [name for name in settings["layer_elements"] if _usable(maps, name)]
+    metals = [name for name in settings["particle_elements"] if _usable(maps, name)]
+    found = _combined(maps, metals)
+    if found is not None:
+        values, variance, level, sigma, weights = found
+        ratios = _ratios(maps, weights, settings["reference"], OXIDE_METALS_PER_NM3)
+        species = [_species("particle", values, variance, particle=True)]
+        species += [_light(maps, name, ratios) for name in layer_elements]
+        reason = "" if layer_elements else "no layer element was quantified"
+        return Choice(values, variance, level, sigma, species, "+".join(weights), reason)
+    found = _combined(maps, ["C"]) if _usable(maps, "C") else None
+    rest = [
+        name for name in dict.fromkeys([*layer_elements, "O", "F"]) if name != "C" and _usable(maps, name)
+    ]
+    if found is not None and rest:
+        values, variance, level, sigma, weights = found
+        ratios = _ratios(maps, weights, settings["reference"], CARBON_BLACK_PER_NM3)
+        species = [_species("C", values, variance, particle=True, layered=True)]
+        species += [_light(maps, name, ratios) for name in rest]
+        return Choice(values, variance, level, sigma, species, "C (no heavy element found)")
+    for name in ("thickness_over_mfp", "total_counts"):
+        values = maps.single.get(name)
+        if values is None or not np.isfinite(values).any():
+            continue
+        variance = _own_variance(values)
+        split = _split(values, variance)
+        light = [name for name in dict.fromkeys([*layer_elements, "O", "F"]) if _usable(maps, name)]
+        if split is not None and light:
+            species = [_species(name, values, variance, particle=True, layered=True)]
+            species += [_light(maps, item, {}) for item in light]
+            return Choice(values, variance, *split, species, f"{name} (no particle element found)")
+    empty = np.full(maps.shape, np.nan)
+    why = "no surface in view: no map of the particle's elements has an inside and an outside"
+    return Choice(empty, empty, 0.0, 1.0, [], "nothing", why)
+
+
+def _usable(maps: FitMaps, name: str) -> bool:
+    return (
+        name in maps.counts and not maps.identifiable.get(name) and bool(np.isfinite(maps.counts[name]).any())
+    )
+
+
+def _species(name, values, variance, **more) -> Species:
+    return Species(name, values.ravel(), variance.ravel(), **more)
+
+
+def _light(maps, name, ratios) -> Species:
+    reference, dense = ratios.get(name, (None, None))
+    return _species(
+        name, maps.counts[name], maps.counts_std[name] ** 2, reference_ratio=reference, dense_ratio=dense
+    )
+
+
+def _combined(maps, names):
+    """Weighted sum of counts with the best contrast, and how to contour it; None without contrast."""
+    weights = {}
+    for name in names:
+        values, variance = maps.counts[name], maps.counts_std[name] ** 2
+        low, high = np.nanquantile(_smooth(values, 1.5), [0.05, 0.9])
+        weights[name] = max(high - low, 0.0) / max(float(np.nanmean(variance)), 1e-30)
+    total = sum(weights.values())
+    if not total > 0:
+        return None
+    weights = {name: weight / total for name, weight in weights.items() if weight > 0.02 * total}
+    values = sum(weight * maps.counts[name] for name, weight in weights.items())
+    variance = sum(weight**2 * maps.counts_std[name] ** 2 for name, weight in weights.items())
+    split = _split(values, variance)
+    return None if split is None else (values, variance, *split, weights)
+
+
+def _smooth(values: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian average over finite pixels."""
+    from scipy.ndimage import gaussian_filter
+
+    good = np.isfinite(values)
+    weight = gaussian_filter(good.astype(float), sigma, mode="nearest")
+    total = gaussian_filter(np.where(good, values, 0.0), sigma, mode="nearest")
+    return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.nan)
+
+
+def _own_variance(values: FloatArray) -> FloatArray:
+    """Variance of a map from its pixel-to-pixel differences, where none is known."""
+    difference = np.diff(values, axis=1) if values.shape[1] > 1 else np.diff(values, axis=0)
+    spread = 1.4826 * np.nanmedian(np.abs(difference - np.nanmedian(difference))) / np.sqrt(2)
+    return np.full(values.shape, max(float(spread) ** 2, 1e-30))
+
+
+def _split(values: FloatArray, variance: FloatArray) -> tuple[float, float] | None:
+    """Level half way between the inside (just below the surface) and the outside, and the smoothing for it.
+
+    None where the two do not differ beyond the noise, or one of them is not in view.
+    """
+    from scipy.ndimage import distance_transform_edt
+    from skimage.filters import threshold_otsu
+
+    noise = float(np.sqrt(np.nanmedian(variance)))
+    sigma = 1.0
+    for _ in range(2):
+        smooth = _smooth(values, sigma)
+        good = np.isfinite(smooth)
+        if np.count_nonzero(good) < 8 or np.ptp(smooth[good]) == 0:
+            return None
+        inside = np.where(good, smooth, -np.inf) > threshold_otsu(smooth[good])
+        if not inside.any() or inside.all():
+            return None
+        depth = distance_transform_edt(inside) - distance_transform_edt(~inside)
+        low = float(np.median(smooth[good & (depth < min(-3, 0.5 * depth.min()))]))
+        # Just below the surface: a sphere goes on to rise, and half its height is no edge.
+        band = good & (depth > 2) & (depth <= max(5.0, 0.3 * depth.max()))
+        band = band if band.any() else good & (depth > 0.5 * depth.max())
+        high = float(np.median(smooth[band]))
+        contrast = high - low
+        if contrast <= 0:
+            return None
+        # Enough smoothing that noise alone does not move the contour by more than a fraction of a pixel.
+        sigma = float(np.clip(3.5 * noise / contrast, 0.7, 4.0))
+    left = noise / (2 * np.sqrt(np.pi) * sigma)
+    if contrast < LEAST_CONTRAST * left:
+        return None
+    return low + 0.5 * contrast, sigma
+
+
+def parse_formula(text: str) -> dict[str, float]:
+    """Atoms per formula unit of a plain formula such as Li2CO3; empty if it is none."""
+    if not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", text):
+        return {}
+    atoms: dict[str, float] = {}
+    for symbol, number in re.findall(r"([A-Z][a-z]?)(\d*)", text):
+        atoms[symbol] = atoms.get(symbol, 0.0) + float(number or 1)
+    return atoms
+
+
+def _ratios(maps, weights, reference, particle_per_nm3) -> dict[str, tuple[float | None, float | None]]:
+    """Counts that the reference layer and a dense layer give, relative to the particle's own step.
+
+    Layer and particle are equally deep at the surface, so depth, dose and exposure cancel: what is needed
+    are the densities and the counts per atom relative to each other, which the fit's own maps hold.
+    """
+    per_atom = _relative_sensitivity(maps, {*weights, *DENSE_PER_NM3})
+    if any(name not in per_atom for name in weights):
+        return {}
+    inside = sum(weights[name] * np.nan_to_num(maps.counts[name]) for name in weights)
+    bright = inside > 0.5 * np.quantile(inside, 0.95)
+    atoms = {name: max(float(np.nansum(maps.counts[name][bright])) / per_atom[name], 0.0) for name in weights}
+    total = sum(atoms.values())
+    if total <= 0:
+        return {}
+    step = sum(weights[name] * per_atom[name] * atoms[name] / total for name in weights) * particle_per_nm3
+    formula = parse_formula(str(reference["name"]))
+    per_carbon = (
+        {name: number / formula["C"] for name, number in formula.items()} if formula.get("C") else {"C": 1.0}
+    )
+    ratios = {}
+    for name, dense in DENSE_PER_NM3.items():
+        if name in per_atom:
+            carbon = reference["carbon_per_nm3"] * per_carbon.get(name, 0.0)
+            ratios[name] = (carbon * per_atom[name] / step or None, dense * per_atom[name] / step)
+    return ratios
+
+
+def _relative_sensitivity(maps, names) -> dict[str, float]:
+    """Counts per atom, up to a factor that is the same for all elements."""
+    for table in (maps.areal, maps.fraction):
+        ratio = {}
+        for name in sorted(names):
+            if name in table and name in maps.counts and not maps.identifiable.get(name):
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    value = maps.counts[name] / table[name]
+                good = np.isfinite(value) & (value > 0)
+                if good.any():
+                    ratio[name] = value
+        if ratio:
+            # Pixel by pixel the common factor (dose, thickness) cancels against one element's.
+            first = next(iter(sorted(ratio)))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                relative = {
+                    name: np.nanmedian(_positive(value / ratio[first])) for name, value in ratio.items()
+                }
+            return {name: float(value) for name, value in relative.items() if np.isfinite(value)}
+    return {}
+
+
+def _positive(values: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)

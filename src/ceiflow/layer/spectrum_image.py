@@ -1,0 +1,194 @@
+"""One spectrum image: layer along the surface, zones, spectra of the zones, every endpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ceiflow.layer import output, zones
+from ceiflow.layer.elements import Choice, FitMaps, choose, read_fit
+from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
+from ceiflow.layer.trace import Found, find_layer
+
+#: Without a pixel size lengths are counted in pixels, and nothing in nm is reported.
+NO_PIXEL_SIZE = "pixel size missing"
+#: A fit that is worse than this has something in it that the model does not know.
+LARGEST_CHI2 = 1.5
+
+
+def measure_spectrum_image(
+    calibrated: Path, fit: Path, edges: Path, outputs: dict[str, Path], acquisition: dict, config: dict
+) -> None:
+    """Measure the layer in one spectrum image and write everything that it gives.
+
+    Parameters
+    ----------
+    calibrated, fit, edges : Path
+        The calibrated signal, its fitted maps, the cross-sections.
+    outputs : dict of str to Path
+        `maps`, `layer`, `spectra`, `measurements`, `summary`.
+    acquisition : dict
+        The sheet's row; `acquisition_id` is used.
+    config : dict
+        The merged configuration.
+    """
+    from ceiflow import eels
+    from ceiflow.study import seed_for
+    from ceiflow.study.measurements import write_rows
+
+    maps = read_fit(fit)
+    header, settings = maps.header, config["layer"]
+    size = header.metadata.get("pixel_size_nm")
+    pixel_nm = float(size.value) if size is not None and size.known else None
+    choice = choose(maps, settings)
+    found = find_layer(choice, pixel_nm or 1.0, settings)
+    if pixel_nm is None:
+        found.trace, found.reason = None, NO_PIXEL_SIZE
+    zone, distance, masks = _zones(maps, found, settings, pixel_nm)
+    spectra = eels.fit_zones(calibrated, edges, masks, config)
+    seed = seed_for(config["statistics"]["seed"], header.acquisition_id, "layer")
+    rows = layer_rows(found.trace, found.reason, seed, config["statistics"]["resamples"])
+    rows += eels.zone_measurements(spectra, header, config["eels"]["elements"])
+    rows.append(output.dose_row(header))
+    rows = output.complete(rows, "eels_si", config["eels"]["elements"])
+
+    write_maps(
+        outputs["maps"], maps, zone, distance if pixel_nm else np.full(distance.shape, np.nan), pixel_nm
+    )
+    write_layer(outputs["layer"], found.trace)
+    eels.write_spectra(outputs["spectra"], spectra)
+    write_rows(outputs["measurements"], rows)
+    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm)
+
+
+def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):
+    """Zone map, distance from the fitted edge, masks by zone."""
+    measured = np.isfinite(maps.single.get("total_counts", next(iter(maps.counts.values()))))
+    trace = found.trace
+    if found.profile is not None:
+        distance = zones.shifted_distance(
+            found.distance_nm, found.position_nm, found.segments.position_nm, found.profile.x_in_nm
+        )
+        thickness = np.nan_to_num(found.profile.thickness_nm)
+        present = found.profile.present
+    else:
+        distance = found.distance_nm
+        thickness, present = np.zeros(len(found.segments)), np.zeros(len(found.segments), dtype=bool)
+    segment_map = np.where(measured, found.segment_map, -1)
+    depth = settings["surface_depth_nm"] if pixel_nm else 2.0
+    zone = zones.zone_map(distance, segment_map, thickness, present, depth)
+    zone[~measured] = zones.EXCLUDED
+    limit = thickness_limit(trace) if trace is not None else None
+    band = max(2.0 * (pixel_nm or 1.0), limit or 0.0)
+    return zone, distance, zones.zone_masks(zone, distance, segment_map, depth, band, measured)
+
+
+def write_maps(
+    path: Path, maps: FitMaps, zone: np.ndarray, distance: np.ndarray, pixel_nm: float | None
+) -> None:
+    """Write maps.h5 in the layout of the contract."""
+    from ceiflow.signals.store import create_h5
+
+    groups = {
+        "areal_density": maps.areal,
+        "areal_density_std": maps.areal_std,
+        "atomic_fraction": maps.fraction,
+        "counts": maps.counts,
+        "counts_std": maps.counts_std,
+    }
+    with create_h5(path) as file:
+        file.attrs["schema"] = "ceiflow-maps-1"
+        file.attrs["acquisition_id"] = maps.header.acquisition_id
+        file.attrs["pixel_size_nm"] = float("nan") if pixel_nm is None else pixel_nm
+        for group, content in groups.items():
+            for name in content:
+                _write(file.require_group(group), name, content[name].astype(np.float32))
+            file.require_group(group)
+        for name in ("thickness_over_mfp", "reduced_chi2", "total_counts"):
+            values = maps.single.get(name, np.full(maps.shape, np.nan))
+            _write(file, name, values.astype(np.float32))
+        _write(file, "zone", zone)
+        _write(file, "distance_nm", distance.astype(np.float32))
+
+
+def _write(group, name, values):
+    group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
+
+
+def _write_summary(path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm) -> None:
+    calibration = json.loads(maps.header.attributes.get("calibration", "{}"))
+    trace: Trace | None = found.trace
+    values = {
+        name: calibration.get(name)
+        for name in ("energy_offset_eV", "energy_offset_se_eV", "low_loss_offset_eV", "dispersion_factor")
+    }
+    values |= {
+        row.endpoint: row.value
+        for row in rows
+        if row.endpoint in ("thickness_over_mfp", "dose_e_per_A2") and row.zone == "all"
+    }
+    values["analysed_length_nm"] = float(found.segments.length_nm.sum()) if pixel_nm else None
+    values["lod_thickness_nm"] = thickness_limit(trace) if trace is not None else None
+    values["n_pixels"] = int(np.prod(maps.shape))
+    more = {"notes": _notes(choice, found, pixel_nm), "layer": _layer_entry(choice, found)}
+    if calibration:
+        more["calibration"] = calibration
+    reasons = _reasons(maps, found, calibration, config, pixel_nm)
+    output.write_summary(path, maps.header, values, reasons, **more)
+
+
+def _notes(choice: Choice, found: Found, pixel_nm) -> list[str]:
+    notes = [f"surface drawn in the map of {choice.what}", *found.notes]
+    if pixel_nm:
+        for name, text in (("frame", "too near to the frame"), ("facing", "facing another particle")):
+            if found.surface.lost_nm.get(name, 0.0) > 0:
+                notes.append(f"{found.surface.lost_nm[name]:.3g} nm of contour {text}: left out")
+    return notes
+
+
+def _layer_entry(choice: Choice, found: Found) -> dict:
+    """How the layer was found, for the page and for whoever checks."""
+    profile = found.profile
+    if profile is None:
+        return {"reason": found.reason}
+    return {
+        "kernel": profile.kind,
+        "compared": profile.compared,
+        "blur_nm": profile.blur_nm,
+        "amplitude": profile.amplitude,
+        "amplitude_se": profile.amplitude_std,
+        "amplitude_source": profile.amplitude_source,
+        "significance": profile.significance,
+        "chi2_per_dof": profile.chi2_per_dof,
+        "segment_nm": found.segment_nm,
+        "n_segments": len(found.segments),
+        "lost_nm": found.surface.lost_nm,
+        "particle": choice.what,
+    }
+
+
+def _reasons(maps: FitMaps, found: Found, calibration, config, pixel_nm) -> list[str]:
+    """Why someone should look at this acquisition."""
+    reasons = []
+    if pixel_nm is None:
+        reasons.append(NO_PIXEL_SIZE)
+    if found.reason and found.reason != NO_PIXEL_SIZE:
+        reasons.append(found.reason)
+    reasons += [note for note in found.notes if note.startswith("few counts")]
+    tolerance = config["eels"]["energy"]["tolerance_eV"]
+    for edge in calibration.get("edges", []):
+        residual = edge.get("residual_eV")
+        if residual is not None and abs(residual) > tolerance:
+            reasons.append(f"energy of {edge['edge']} off by {residual:.2g} eV after calibration")
+    chi2 = maps.single.get("reduced_chi2")
+    if chi2 is not None and np.isfinite(chi2).any():
+        middle = float(np.nanmedian(chi2))
+        if middle > LARGEST_CHI2:
+            reasons.append(
+                f"chi2 per degree of freedom of the spectra is {middle:.2g}: not in the model's noise"
+            )
+    if not np.isfinite(maps.single.get("thickness_over_mfp", np.nan)).any():
+        reasons.append("low loss missing: no thickness, no correction of plural scattering")
+    return reasons

@@ -1,0 +1,164 @@
+"""The layer along the surface of a spectrum image, from fitted maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
+from ceiflow.layer.estimate import estimate
+from ceiflow.layer.profile import Profile, detection_floor_nm
+from ceiflow.layer.segments import Segments, divide
+from ceiflow.layer.summary import Trace
+from ceiflow.layer.surface import Surface, distance_and_position, trace_surface
+
+FloatArray = NDArray[np.float64]
+
+#: Segments grow, up to this many times, until a bare surface's detection limit is below the target.
+LARGEST_SEGMENT = 5.0
+#: Target of the detection limit: what an absence claim commonly asks, or three quarters of a pixel.
+TARGET_NM, TARGET_PIXELS = 2.0, 0.75
+#: Depth of the profile inside the particle: enough to know its level and slope.
+INNER_NM, INNER_PIXELS = 12.0, 5.0
+
+
+@dataclass
+class Found:
+    """What was found along the surface of one spectrum image.
+
+    Parameters
+    ----------
+    surface : Surface
+    segments : Segments
+    segment_nm : float
+        Length of segments that was used.
+    distance_nm : (rows, columns) array
+        From the contour.
+    position_nm : (rows, columns) array
+    segment_map : (rows, columns) int array
+    profile : Profile or None
+    trace : Trace or None
+    reason : str
+        Why there is no trace.
+    notes : list of str
+    """
+
+    surface: Surface
+    segments: Segments
+    segment_nm: float
+    distance_nm: FloatArray
+    position_nm: FloatArray
+    segment_map: NDArray[np.intp]
+    profile: Profile | None = None
+    trace: Trace | None = None
+    reason: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
+    """Surface, profile and thickness.
+
+    Parameters
+    ----------
+    choice : Choice
+        The particle's map and the species.
+    pixel_nm : float
+    settings : dict
+        The configuration's `layer`.
+    """
+    smooth = _smooth(choice.values, choice.sigma_pixels)
+    view = min(settings["max_thickness_nm"] / 2, 0.3 * max(smooth.shape) * pixel_nm)
+    surface = trace_surface(
+        smooth,
+        choice.level,
+        pixel_nm,
+        smooth_nm=max(2.0, choice.sigma_pixels) * pixel_nm,
+        view_nm=view,
+        facing_nm=settings["max_thickness_nm"],
+        min_diameter_nm=6 * pixel_nm,
+    )
+    distance, position, index = distance_and_position(surface)
+    found = _divided(surface, settings["segment_nm"], distance, position, index)
+    if choice.reason or surface.length_nm == 0:
+        found.reason = choice.reason or _why_no_surface(surface)
+        return found
+    target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
+    length = max(settings["segment_nm"], 2 * surface.step_nm)
+    while True:
+        found = _divided(surface, length, distance, position, index)
+        found.profile = _profile(found, choice, pixel_nm, settings)
+        limit = float(np.nanmedian(settings["detection_sigma"] * found.profile.null_std_nm))
+        wanted = length * min(4.0, (limit / target) ** 2)
+        longest = min(LARGEST_SEGMENT * settings["segment_nm"], surface.length_nm)
+        if not limit > 1.05 * target or length >= 0.99 * longest:
+            break
+        length = min(max(wanted, 1.2 * length), longest)
+    if length > 1.01 * settings["segment_nm"]:
+        found.notes.append(
+            f"segments enlarged from {settings['segment_nm']:g} to {length:.3g} nm: few counts"
+        )
+    if limit > 1.05 * target:
+        found.notes.append(f"few counts: detection limit {limit:.2g} nm")
+    found.notes += found.profile.notes
+    found.trace = _trace(found, pixel_nm)
+    if found.profile.amplitude_source == "none":
+        found.reason = found.profile.notes[-1]
+    return found
+
+
+def _why_no_surface(surface: Surface) -> str:
+    lost = {name: value for name, value in surface.lost_nm.items() if value > 0}
+    if not lost:
+        return "no surface in view"
+    parts = ", ".join(f"{value:.3g} nm {_LOST[name]}" for name, value in sorted(lost.items()))
+    return f"no surface with room for a layer in view ({parts})"
+
+
+_LOST = {"frame": "too near to the frame", "facing": "facing another particle"}
+
+
+def _divided(surface, length, distance, position, index) -> Found:
+    segments = divide(surface, length)
+    return Found(surface, segments, float(length), distance, position, segments.of_pixels(index))
+
+
+def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Profile:
+    deepest = float(-np.nanmin(np.where(found.segment_map >= 0, found.distance_nm, np.nan), initial=0.0))
+    inner = max(INNER_NM, INNER_PIXELS * pixel_nm)
+    return estimate(
+        found.distance_nm.ravel(),
+        found.segment_map.ravel(),
+        choice.species,
+        len(found.segments),
+        found.segments.radius_nm,
+        pixel_nm,
+        max_thickness_nm=settings["max_thickness_nm"],
+        inner_nm=min(inner, max(0.8 * deepest, 3 * pixel_nm)),
+        detection_sigma=settings["detection_sigma"],
+    )
+
+
+def _trace(found: Found, pixel_nm: float) -> Trace:
+    profile, segments = found.profile, found.segments
+    inner = segments.point + segments.normal * (profile.x_in_nm / pixel_nm)[:, None]
+    thick = np.where(profile.present, profile.thickness_nm, 0.0)
+    by_reference = profile.amplitude_source == "reference"
+    return Trace(
+        position_nm=segments.position_nm,
+        length_nm=segments.length_nm,
+        stretch=segments.stretch,
+        thickness_nm=profile.thickness_nm,
+        std_nm=np.where(np.isfinite(profile.thickness_nm), profile.std_nm, np.nan),
+        lod_nm=profile.lod_nm,
+        present=profile.present,
+        point=inner,
+        outer=inner + segments.normal * (thick / pixel_nm)[:, None],
+        inner=inner,
+        common_covariance_nm2=profile.common_covariance_nm2,
+        floor_nm=detection_floor_nm(pixel_nm, profile.blur_nm),
+        sys_relative=REFERENCE_RELATIVE_SYS if by_reference else 0.0,
+        closed=bool(found.surface.used.all() and found.surface.n_stretches == 1),
+        note="thickness at the density of the reference composition" if by_reference else "",
+    )
