@@ -138,11 +138,25 @@ def _module(path: Path) -> str:
 
 
 def _read_emd(reader: Any, path: Path) -> list[dict[str, Any]]:
-    """Images alone where the X-ray stream of a Velox file needs a package that is not there."""
-    try:
+    """Both kinds of EMD; of a Velox file all but the X-rays, where the package for their stream is absent."""
+    from rsciio.emd._api import is_EMD_Velox
+
+    if not is_EMD_Velox(str(path)):
         return list(reader.file_reader(str(path), lazy=True))
+    from rsciio.emd._emd_velox import FeiEMDReader
+
+    # Images are read later: the file stays open as long as their arrays live. The lazy reader
+    # knows images in chunks only, as Velox itself writes them.
+    file = h5py.File(path, "r")
+    images = file["Data/Image"].values() if "Data/Image" in file else []
+    velox = FeiEMDReader(lazy=all(group["Data"].chunks for group in images))
+    try:
+        velox.read_file(file)
     except ModuleNotFoundError:
-        return list(reader.file_reader(str(path), lazy=True, select_type="images"))
+        # Raised between the images and the spectrum images, of which only X-rays need the package.
+        if "EelsSpectrumImage" in velox.d_grp:
+            velox._read_eels_spectrum_images()
+    return list(velox.dictionaries)
 
 
 class LazyArray:

@@ -74,6 +74,8 @@ class _Item:
         if _ADF.search(self.raw.title) or _ADF.search(Path(self.path).stem):
             return "adf"
         size = self.shape.pixel_size_nm
+        if "hrtem" in f"{self.raw.title} {Path(self.path).stem}".lower():
+            return "hrtem"
         return "hrtem" if size is not None and size <= _LATTICE_PIXEL_NM else "tem"
 
 
