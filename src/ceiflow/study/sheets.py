@@ -14,8 +14,9 @@ from ceiflow.errors import Fault
 from ceiflow.study.checker import explain_pattern, out_of_range, perhaps, range_words
 from ceiflow.study.schemas import pattern, types, unit_suffixes
 
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-INTEGER = re.compile(r"[-+]?\d+")
+# [0-9] and not \d, which lets digits of every script through.
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+INTEGER = re.compile(r"[-+]?[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _NOTHING = {"na", "n/a", "nan", "none", "null", "-", "--", "?", "unknown", "#n/a"}
 
@@ -118,7 +119,7 @@ def _split(text: str, sheet: Sheet) -> list[tuple[int, list[str]]] | None:
     try:
         for cells in reader:
             start, line = line + 1, reader.line_num
-            if line > start:
+            if line > start or any("\n" in cell for cell in cells):
                 sheet.fault(
                     start, None, f'a quote " that is open until row {line}', "no line breaks within a cell"
                 )
@@ -189,7 +190,7 @@ def _fill_rows(body: list[tuple[int, list[str]]], sheet: Sheet, schema: dict[str
     parsers = [
         (c, parser(schema["properties"].get(c, {"type": "string"})), c in required) for c in sheet.columns
     ]
-    empty = dict.fromkeys(schema["properties"])
+    empty = dict.fromkeys([*schema["properties"], *sheet.columns])
     width = len(parsers)
     for line, cells in body:
         while len(cells) > width and not cells[-1]:
