@@ -150,8 +150,8 @@ def absence(
 def _limits(group: Group, alpha: float) -> tuple[bounds.MeanLimits, bounds.MeanLimits]:
     """Limits of the mean at the upper and at the lower end.
 
-    Where nothing is identified there is no scatter to infer from (limits scatter with the
-    instrument, not with the specimen): each cell lies between 0 and the largest limit, and so does their mean.
+    Where nothing is identified there is no scatter to infer from (limits scatter with the instrument, not
+    with the specimen): each cell lies between 0 and the largest limit, and so does their mean.
     """
     if group.all_bounded:
         top = max(group.high)

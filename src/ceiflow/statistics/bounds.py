@@ -60,6 +60,8 @@ def p_below(values: Sequence[float], margin: float, se_sys: float = 0.0) -> floa
     mean, se = float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size))
     if math.hypot(se, se_sys) <= 1e-12 * max(abs(margin), float(np.abs(x).max())):
         return None
+    if se_sys == 0:
+        return float(stats.t.cdf((mean - margin) / se, x.size - 1))
     distance = abs(margin - mean)
 
     def excess(tail: float) -> float:
@@ -136,9 +138,9 @@ def intraclass_correlation(positives: Sequence[int], sizes: Sequence[int]) -> fl
     return float(np.clip((between - within) / spread, 0, 1)) if spread > 0 else None
 
 
-def trials_for_upper(limit: float, alpha: float) -> int:
-    """Independent trials without a positive that bring the upper limit down to `limit`."""
-    return math.ceil(math.log(alpha) / math.log1p(-limit) - 1e-9)
+def trials_for_upper(limit: float, alpha: float) -> float:
+    """Independent trials without a positive (a broken number) whose upper limit is `limit`."""
+    return math.log(alpha) / math.log1p(-limit)
 
 
 def regions_for_upper(limit: float, cells: int, correlation: float, alpha: float) -> int | None:
@@ -149,12 +151,10 @@ def regions_for_upper(limit: float, cells: int, correlation: float, alpha: float
     wanted = trials_for_upper(limit, alpha)
     # n / (1 + (n/cells - 1) rho) >= wanted, solved for n
     gain = 1 - wanted * correlation / cells
-    if gain <= 0:
-        return None
-    return math.ceil(wanted * (1 - correlation) / gain - 1e-9)
+    return math.ceil(wanted * (1 - correlation) / gain) if gain > 0 else None
 
 
 def cells_for_upper(limit: float, regions_per_cell: float, correlation: float, alpha: float) -> int:
     """Cells in all, with as many regions each as now, none coated, for an upper limit of `limit`."""
     size = max(1.0, regions_per_cell)
-    return math.ceil(trials_for_upper(limit, alpha) * (1 + (size - 1) * correlation) / size - 1e-9)
+    return math.ceil(trials_for_upper(limit, alpha) * (1 + (size - 1) * correlation) / size)

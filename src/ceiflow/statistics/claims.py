@@ -13,6 +13,7 @@ from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, shown
 from ceiflow.statistics.interval import interval
 from ceiflow.statistics.selection import Group, dose_caveat, select, zone_of
 from ceiflow.statistics.tables import Row
+from ceiflow.study import seed_for
 from ceiflow.study.measurements import unit
 
 CLAIM_COLUMNS = [
@@ -47,6 +48,8 @@ CLAIM_COLUMNS = [
     "p_permutation",
     "hedges_g",
     "n_bounded",
+    "alpha",
+    "note",
     "digest",
 ]
 
@@ -74,12 +77,11 @@ def claim_rows(
         One row a claim, in their order, with `CLAIM_COLUMNS`. `p_adjusted` is Holm's over the claims that
         have a p-value; intervals are each claim's own.
     """
-    alpha = float(statistics["alpha"])
     judged = [_judge(measurements, cells, claim, statistics) for claim in claims]
     adjusted = holm([finding.p for finding, _, _ in judged])
     family = sum(p is not None for p in adjusted)
     return [
-        _row(claim, zone_of(claim, measurements), finding, groups, p, family, alpha, dose)
+        _row(claim, zone_of(claim, measurements), finding, groups, p, family, _alpha(claim, statistics), dose)
         for claim, (finding, groups, dose), p in zip(claims, judged, adjusted, strict=True)
     ]
 
@@ -91,7 +93,7 @@ def _judge(
     statistics: Mapping[str, object],
 ) -> tuple[Finding, list[Group], str]:
     """Finding, groups and dose caveat of one claim."""
-    alpha, endpoint = float(statistics["alpha"]), str(claim["endpoint"])
+    alpha, endpoint = _alpha(claim, statistics), str(claim["endpoint"])
     kind, zone = claim["kind"], zone_of(claim, measurements)
     names = ("test", "reference") if kind == "difference" else ("group",)
     groups = [
@@ -116,10 +118,13 @@ def _judge(
     return finding, groups, dose_caveat(endpoint, groups, measurements)
 
 
+def _alpha(claim: Mapping[str, object], statistics: Mapping[str, object]) -> float:
+    """Error rate of a claim: its own, else the study's."""
+    return float(claim.get("alpha") or statistics["alpha"])
+
+
 def _seed(statistics: Mapping[str, object], claim_id: str) -> int:
     """Seed of a claim's permutations: its own, whatever other claims there are."""
-    from ceiflow.study import seed_for
-
     return seed_for(int(statistics["seed"]), "permutation", claim_id)
 
 
@@ -144,13 +149,17 @@ def _row(
     single = claim["kind"] != "difference"
     return {
         "claim_id": claim["id"],
-        **{name: claim.get(name) for name in ("kind", "endpoint", "margin", "low", "high", "max_prevalence")},
+        **{
+            name: claim.get(name)
+            for name in ("kind", "endpoint", "margin", "low", "high", "max_prevalence", "note")
+        },
         "direction": None if single else claim.get("direction") or "two_sided",
         "zone": zone,
         "test": groups[0].name,
         "group": groups[0].name if single else None,
         "reference": None if single else groups[1].name,
         "modality": _listed(claim.get("modality")),
+        "alpha": alpha,
         "unit": unit(str(claim["endpoint"])),
         **finding.numbers,
         "p_value": finding.p,

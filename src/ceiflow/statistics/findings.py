@@ -47,9 +47,10 @@ def ends(group: Group) -> list[list[float]]:
 def empty_group(group: Group) -> str:
     """Why a group says nothing."""
     if not group.matched:
-        return f"cells with {group.name or 'any property'}: none was measured"
+        return f"cells with {group.name}: none was measured"
     if not group.silent:
-        return f"measurements of this endpoint in cells with {group.name}"
+        other = f" (there are some in zone {', '.join(group.elsewhere)})" if group.elsewhere else ""
+        return f"measurements of this endpoint in zone {group.zone} of cells with {group.name}{other}"
     return f"not identifiable in {count_cells(len(group.silent))} with {group.name}: {group.reasons}"
 
 

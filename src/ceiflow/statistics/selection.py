@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ceiflow.statistics.nesting import Cell, Observation, common_notes, group_by, observation, summarise
-from ceiflow.statistics.tables import Row, number, text
+from ceiflow.statistics.tables import Row, number
+from ceiflow.study.claims import group_text, matches
 
 FINE_STRUCTURE = ("carbon_fraction_", "oxygen_prepeak", "_l3_l2_ratio", "_valence")
 DOSE_LIMIT = 0.3  # of the critical dose, above which fine structure is not taken as the specimen's own
@@ -18,6 +19,7 @@ class Group:
 
     `cells` are those that say something (identified or bounded), sorted by id; `silent` are those that have
     measurements of the endpoint and cannot say; `reasons` is why. `observations` belong to `cells`.
+    `matched` counts the cells that were selected; `elsewhere` names other zones that hold the endpoint.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Group:
     observations: tuple[Observation, ...]
     matched: int
     reasons: str
+    zone: str = ""
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def low(self) -> list[float]:
@@ -61,39 +65,6 @@ class Group:
         return sum(cell.se_sys or 0.0 for cell in self.cells) / len(self.cells) if self.cells else 0.0
 
 
-def written(selection: Mapping[str, object] | None) -> str:
-    """A selection as the tables have it: `column=value` joined by `;`, alternatives by `|`.
-
-    Examples
-    --------
-    >>> written({"condition": "shorted", "v_max_V": [4.3, 4.8]})
-    'condition=shorted;v_max_V=4.3|4.8'
-    """
-    return ";".join(
-        f"{column}={'|'.join(text(value) for value in _alternatives(wanted))}"
-        for column, wanted in (selection or {}).items()
-    )
-
-
-def _alternatives(wanted: object) -> list[object]:
-    return list(wanted) if isinstance(wanted, list | tuple | set) else [wanted]
-
-
-def matches(row: Row, selection: Mapping[str, object]) -> bool:
-    """Whether a cell's row has every wanted value; numbers are compared as numbers, `4.30` is 4.3."""
-    return all(
-        any(_same(row.get(column), value) for value in _alternatives(wanted))
-        for column, wanted in selection.items()
-    )
-
-
-def _same(found: object, wanted: object) -> bool:
-    a, b = number(found), number(wanted)
-    if a is not None and b is not None:
-        return a == b
-    return text(found) == text(wanted)
-
-
 def select(
     measurements: Sequence[Row],
     cells: Sequence[Row],
@@ -113,24 +84,26 @@ def select(
     """
     wanted = None if not modality else {modality} if isinstance(modality, str) else set(modality)
     chosen = {str(row["cell_id"]) for row in cells if matches(row, selection)}
-    found = [
-        observation(row)
+    rows = [
+        row
         for row in measurements
         if row["endpoint"] == endpoint
-        and row["zone"] == zone
         and row["cell_id"] in chosen
         and (wanted is None or row["modality"] in wanted)
     ]
+    found = [observation(row) for row in rows if row["zone"] == zone]
     by_cell = group_by(found, lambda item: item.cell_id)
     summaries = [summarise(cell, by_cell[cell]) for cell in sorted(by_cell)]
     usable = tuple(cell for cell in summaries if cell.n_acquisitions)
     return Group(
-        name=written(selection),
+        name=group_text(selection),
         cells=usable,
         silent=tuple(cell for cell in summaries if not cell.n_acquisitions),
         observations=tuple(item for item in found if item.usable),
         matched=len(chosen),
         reasons=common_notes(item.note for item in found if not item.usable),
+        zone=zone,
+        elsewhere=tuple(sorted({str(row["zone"]) for row in rows} - {zone})),
     )
 
 

@@ -36,7 +36,7 @@ CELL_COLUMNS = [
     "se_source",
     "n_regions",
     "n_not_identifiable",
-    "note",
+    "reason",
 ]
 Table = str | Path | Iterable[Mapping[str, object]]
 Paths = Mapping[str, str | Path] | Iterable[str | Path]
@@ -164,7 +164,7 @@ def _cell_row(cell: Cell, zone: str, endpoint: str) -> Row:
         "se_source": cell.se_source,
         "n_regions": cell.n_regions,
         "n_not_identifiable": cell.n_not_identifiable,
-        "note": cell.note,
+        "reason": cell.note,
     }
 
 
