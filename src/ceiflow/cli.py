@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     sheet = commands.add_parser(
         "sheet",
         help="draft acquisitions.tsv from instrument files",
-        description="Draft rows of acquisitions.tsv from what instrument files say. Call it in the study "
-        "folder: the paths are written as seen from there.",
+        description="Draft rows of acquisitions.tsv from what instrument files say. Paths start with the "
+        "name of the folder, so name the one that lies in the study folder.",
     )
     sheet.add_argument("raw", type=Path, metavar="RAW_DIR", help="folder of instrument files")
     sheet.add_argument("--output", "-o", type=Path, metavar="FILE", help="write here instead of printing")

@@ -181,3 +181,18 @@ def test_sheet_fills_an_empty_sheet_and_overwrites_no_other(new, capsys, draft):
     assert target.read_bytes() == before
     shutil.rmtree(new / "raw")
     assert main(["sheet", str(new / "raw")]) == 2
+
+
+@pytest.mark.real_data
+def test_sheet_of_measured_files(real_data, tmp_path, capsys):
+    """What is drafted becomes a sheet without faults once cell, particle and region are filled in."""
+    target = tmp_path / "acquisitions.tsv"
+    assert main(["sheet", str(real_data / "nmc-edge"), "-o", str(target)]) == 0
+    assert "missing convergence_mrad" in capsys.readouterr().err
+    drafted = read_sheet(target, "drafted", load_schema("acquisitions"))
+    assert {fault.field.split("column ")[1] for fault in drafted.faults} == {
+        "cell_id",
+        "particle_id",
+        "region_id",
+    }
+    assert drafted.rows[0]["low_loss_path"] == "nmc-edge/low_loss_si.dm3"
