@@ -15,8 +15,8 @@ from ceiflow.signals.filemeta import file_metadata, signal_type, title
 from ceiflow.signals.formats import LazyArray, read_dictionaries
 from ceiflow.units import to_electronvolts, to_nanometres
 
-# Steps of an axis given point by point may differ by this share of the mean step.
-_UNEVEN = 1e-3
+# Points of an axis given one by one may lie this share of a step beside the even grid.
+_UNEVEN = 0.05
 _NO_UNIT = {
     "",
     "none",
@@ -299,10 +299,11 @@ def _axis(entry: Mapping[str, Any]) -> Axis:
             name, unit, float(entry.get("scale", 1.0)), float(entry.get("offset", 0.0)), size, navigate, even
         )
     points = np.asarray(entry["axis"], float)
-    steps = np.diff(points)
-    mean = float(steps.mean()) if steps.size else 1.0
-    even = bool(steps.size == 0 or (mean != 0 and np.all(np.abs(steps - mean) <= _UNEVEN * abs(mean))))
-    return Axis(name, unit, mean, float(points[0]) if points.size else 0.0, points.size, navigate, even)
+    first = float(points[0]) if points.size else 0.0
+    step = float(points[-1] - points[0]) / (points.size - 1) if points.size > 1 else 1.0
+    beside = np.abs(points - (first + step * np.arange(points.size)))
+    even = bool(np.all(beside <= _UNEVEN * abs(step))) and step != 0
+    return Axis(name, unit, step, first, points.size, navigate, even)
 
 
 def _text(value: Any) -> str:
