@@ -1,4 +1,7 @@
-"""Designs of simulated studies: their files and their sheets. Standard library only, so that a workflow can import it."""
+"""Designs of simulated studies: their files and their sheets.
+
+Standard library only, so that a workflow can import it.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-CELL_COLUMNS = (
-    "cell_id condition electrode electrolyte v_min_V v_max_V cycles c_rate_per_h state short_duration_s "
-    "recovery_cycles batch note"
-).split()
-ACQUISITION_COLUMNS = (
-    "acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal adf_path adf_signal "
-    "beam_energy_keV convergence_mrad collection_mrad pixel_size_nm dispersion_eV energy_offset_eV exposure_s "
-    "low_loss_exposure_s dose_e_per_A2 defocus_nm frame sha256 exclude"
-).split()
+_CELL = """
+cell_id condition electrode electrolyte v_min_V v_max_V cycles c_rate_per_h state short_duration_s
+recovery_cycles batch note
+"""
+_ACQUISITION = """
+acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal adf_path
+adf_signal beam_energy_keV convergence_mrad collection_mrad pixel_size_nm dispersion_eV energy_offset_eV
+exposure_s low_loss_exposure_s dose_e_per_A2 defocus_nm frame sha256 exclude
+"""
+CELL_COLUMNS = tuple(_CELL.split())
+ACQUISITION_COLUMNS = tuple(_ACQUISITION.split())
 _SPECTRA = ("eels_si", "eels_spectrum")
 
 
@@ -31,8 +36,8 @@ def files_of(design: Mapping[str, Any], acquisition: Mapping[str, Any]) -> dict[
     Returns
     -------
     dict of str to str
-        By column of the sheet: path, and low_loss_path, adf_path where there are any. A HyperSpy file holds both
-        losses; every other format takes a file for each.
+        By column of the sheet: path, and low_loss_path, adf_path where there are any. A HyperSpy file holds
+        both losses; every other format takes a file for each.
     """
     stem, ext = f"{design['folder']}/{acquisition['acquisition_id']}", acquisition["format"]
     if acquisition["modality"] not in _SPECTRA:
@@ -71,7 +76,7 @@ def cell_rows(design: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def acquisition_rows(design: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Rows of acquisitions.tsv: what no file can hold, and what its format does not; the rest stays in the files."""
+    """Rows of acquisitions.tsv: what the raw files cannot hold; the rest stays in them."""
     rows = []
     for acquisition in design["acquisitions"]:
         full = settings(design, acquisition)
@@ -81,7 +86,7 @@ def acquisition_rows(design: Mapping[str, Any]) -> list[dict[str, str]]:
         if acquisition["modality"] in ("hrtem", "tem"):
             names += ["defocus_nm", "exposure_s"]
         if acquisition["format"] == "tif":
-            names += ["beam_energy_keV"]
+            names += ["beam_energy_keV", "pixel_size_nm"]
         row = {name: full.get(name) for name in names} | files_of(design, acquisition)
         if acquisition["format"] == "hspy" and acquisition["modality"] in _SPECTRA:
             row |= {"signal": "core loss", "low_loss_signal": "low loss"}

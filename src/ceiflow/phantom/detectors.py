@@ -32,7 +32,7 @@ def record(expected: np.ndarray, detector: Detector, rng: np.random.Generator) -
     Returns
     -------
     (..., n) array
-        uint16 for a counting detector without dark level (saturating), float32 else.
+        uint16 (uint32 where that overflows) for a counting detector without dark level, float32 else.
     """
     expected = np.maximum(expected, 0)
     if detector.point_spread:
@@ -41,7 +41,7 @@ def record(expected: np.ndarray, detector: Detector, rng: np.random.Generator) -
         expected = expected / (1 + detector.coincidence_loss * expected / 1000)
     counts = rng.poisson(expected)
     if detector.counting and not detector.dark:
-        return np.minimum(counts, np.iinfo(np.uint16).max).astype(np.uint16)
+        return counts.astype(np.uint16 if counts.size == 0 or counts.max() < 2**16 else np.uint32)
     noise = detector.read_noise * rng.standard_normal(counts.shape) if detector.read_noise else 0.0
     return (detector.gain * counts + detector.dark + noise).astype(np.float32)
 

@@ -58,7 +58,12 @@ def image(
 
 
 def spectra(
-    data: np.ndarray, pixel_nm: float, start_eV: float, step_eV: float, beam: dict[str, float], title: str = ""
+    data: np.ndarray,
+    pixel_nm: float,
+    start_eV: float,
+    step_eV: float,
+    beam: dict[str, float],
+    title: str = "",
 ) -> Signal:
     """Spectrum image (rows, columns, channels), or a single spectrum (channels,)."""
     axes = [Axis("Energy loss", "eV", start_eV, step_eV)]
@@ -218,12 +223,11 @@ def _write_msa(path: Path, signal: Signal) -> None:
 
 
 def _write_tif(path: Path, signal: Signal) -> None:
-    """TIFF with the pixel size in ImageJ's way; it holds no beam energy."""
+    """TIFF with the pixel size in ImageJ's way; readers may miss its unit, and it holds no beam energy."""
     import tifffile
 
     if signal.data.ndim != 2 or signal.axes[0].unit != "nm":
         raise ValueError("a TIFF file holds one image with pixels in nm")
     per_nm = 1 / signal.axes[0].step
-    tifffile.imwrite(
-        path, signal.data, imagej=True, resolution=(per_nm, per_nm), metadata={"unit": "nm"}, datetime=None, software=""
-    )
+    unit = {"unit": "nm"}
+    tifffile.imwrite(path, signal.data, imagej=True, resolution=(per_nm, per_nm), metadata=unit, software="")

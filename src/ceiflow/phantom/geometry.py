@@ -1,7 +1,7 @@
 """Shape of a simulated particle and of what covers it: how many nm of each material the beam crosses.
 
-Coordinates are nm in the plane of the image, x along columns and y along rows, with the origin in the middle of the
-view and on the particle's surface there (`Scene.closed`: in the particle's centre).
+Coordinates are nm in the plane of the image, x along columns and y along rows, with the origin in the middle
+of the view and on the particle's surface there (`Scene.closed`: in the particle's centre).
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class Scene:
     Parameters
     ----------
     kind : "sphere" or "facet"
-        A ball of `radius_nm`, cut to a slab of `depth_nm` along the beam; or a plane tilted by `tilt_rad` from the beam.
+        A ball of `radius_nm`, cut to a slab of `depth_nm` along the beam; or a plane tilted by `tilt_rad`
+        from the beam.
     arc : Arc
-        Layer thickness and relief along the surface; position 0 is the surface point in the middle of the view.
+        Layer thickness and relief along the surface; position 0 is the surface in the middle of the view.
     angle_rad : float
         Direction of the outward normal there, from the columns' axis towards the rows'.
     skin_nm : float
@@ -74,7 +75,9 @@ def smooth_noise(
     margin = 0 if periodic else math.ceil(4 * sigma)
     white = rng.standard_normal(count + 2 * margin)
     smooth = gaussian_filter1d(white, sigma, mode="wrap", truncate=4.0)[margin : margin + count]
-    kernel = gaussian_filter1d(np.eye(1, 2 * math.ceil(4 * sigma) + 1, math.ceil(4 * sigma))[0], sigma, mode="constant")
+    kernel = gaussian_filter1d(
+        np.eye(1, 2 * math.ceil(4 * sigma) + 1, math.ceil(4 * sigma))[0], sigma, mode="constant"
+    )
     return smooth / math.sqrt(np.sum(kernel**2))
 
 
@@ -99,7 +102,8 @@ def make_arc(
     length_nm : float
         Arc length; positions run from -length/2 to length/2.
     thickness_nm, sd_nm, correlation_nm : float
-        Mean, standard deviation and correlation length (1/e) of the thickness where there is a layer; mean 0 is none.
+        Mean, standard deviation and correlation length (1/e) of the thickness where there is a layer; mean 0
+        is none.
     bare_fraction : float
         Share of the arc without layer, in runs whose length is set by `bare_correlation_nm`.
     relief_nm, relief_correlation_nm : float
@@ -113,7 +117,11 @@ def make_arc(
     field = smooth_noise(rng, count, step_nm, correlation_nm, periodic)
     cover = smooth_noise(rng, count, step_nm, bare_correlation_nm, periodic)
     if thickness_nm > 0:
-        covered = (cover >= np.quantile(cover, bare_fraction)).astype(float) if bare_fraction > 0 else np.ones(count)
+        covered = (
+            (cover >= np.quantile(cover, bare_fraction)).astype(float)
+            if bare_fraction > 0
+            else np.ones(count)
+        )
         # A layer does not end in a cliff.
         covered = gaussian_filter1d(covered, 1.0 / step_nm, mode="wrap" if periodic else "nearest")
         thickness = np.maximum(thickness_nm + sd_nm * field, 0.1 * thickness_nm) * covered

@@ -19,7 +19,7 @@ _CRYSTALLITES = {"LiF": 0.2013, "Li2O": 0.2662, "Li2CO3": 0.2810}
 
 @dataclass(frozen=True)
 class Image:
-    """Recorded counts (rows, columns), the spacings in it, the amorphous share of the layer's area (NaN: no layer)."""
+    """Counts (rows, columns), the spacings in it, the amorphous share of the layer's area (NaN: no layer)."""
 
     counts: np.ndarray
     spacings_nm: tuple[float, ...]
@@ -27,7 +27,11 @@ class Image:
 
 
 def _crystallites(
-    rng: np.random.Generator, x: np.ndarray, y: np.ndarray, ways: Mapping[str, np.ndarray], density_per_nm2: float
+    rng: np.random.Generator,
+    x: np.ndarray,
+    y: np.ndarray,
+    ways: Mapping[str, np.ndarray],
+    density_per_nm2: float,
 ) -> tuple[np.ndarray, float]:
     """Nanocrystals in the layer: projected potential in V nm, and the layer's share of area without them."""
     layer = ways["layer"]
@@ -90,7 +94,9 @@ def high_resolution(
     phase = sum(materials[name].potential_V * ways[name] for name in materials)
     attenuation = sum(ways[name] / materials[name].elastic_path_nm for name in materials)
     # Losses and thermal scattering leave the coherent image as well.
-    attenuation = attenuation + 0.3 * sum(ways[name] / materials[name].mean_free_path_nm for name in materials)
+    attenuation = attenuation + 0.3 * sum(
+        ways[name] / materials[name].mean_free_path_nm for name in materials
+    )
     if crystal == "layered":
         reflections = matter.lattice(rng, strength=strength)
         whole = ways["oxide"] + ways["skin"]
@@ -138,9 +144,13 @@ def overview(
     potential = sum(materials[name].potential_V * ways[name] for name in materials)
     atoms = sum(ways[name] * _light_atoms(materials[name]) for name in materials)
     phase = potential * lens.interaction
-    phase = 8.0 * np.tanh(phase / 8.0) + matter.speckle(rng, padded, pixel_nm) * np.sqrt(atoms) * lens.interaction
-    attenuation = sum(ways[name] * (1 / materials[name].elastic_path_nm + 0.25 / materials[name].mean_free_path_nm)
-                      for name in materials)  # fmt: skip
+    phase = (
+        8.0 * np.tanh(phase / 8.0) + matter.speckle(rng, padded, pixel_nm) * np.sqrt(atoms) * lens.interaction
+    )
+    attenuation = sum(ways[name] / materials[name].elastic_path_nm for name in materials)
+    attenuation = attenuation + 0.25 * sum(
+        ways[name] / materials[name].mean_free_path_nm for name in materials
+    )
     return Image(expose(phase, attenuation, pixel_nm, lens, rng, detector), (), 1.0)
 
 
@@ -151,7 +161,7 @@ def dark_field(
     rng: np.random.Generator,
     background: float = 0.0005,
 ) -> np.ndarray:
-    """ADF signal: electrons scattered to high angles, proportional to mass-thickness, with the scan's line noise.
+    """ADF signal: electrons scattered to high angles, as mass-thickness, with the scan's line noise.
 
     Parameters
     ----------

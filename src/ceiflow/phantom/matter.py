@@ -13,7 +13,7 @@ from .optics import frequencies
 
 # Layered oxide, space group R-3m, hexagonal axes in nm.
 _A_NM, _C_NM = 0.2868, 1.423
-# Reflections of the zone [010] and the amplitude of their potential in V: about a third of a perfectly aligned crystal's,
+# Reflections of the zone [010] and the amplitude of their potential in V: about a third of an aligned crystal's,
 # since dynamical scattering, not simulated, weakens the fringes of thick crystals.
 _REFLECTIONS = {(0, 0, 3): 1.6, (1, 0, 1): 1.0, (1, 0, -2): 0.5, (1, 0, 4): 1.5, (0, 0, 6): 0.4}
 _ATOM_V_NM3 = 0.085  # projected potential of one light atom, integrated over its area
@@ -21,7 +21,7 @@ _ATOM_V_NM3 = 0.085  # projected potential of one light atom, integrated over it
 
 @dataclass(frozen=True)
 class Reflection:
-    """One set of lattice planes: wave vector in nm^-1 (x, y), potential in V, phase; `layered` ones stop at the skin."""
+    """One set of lattice planes: wave vector in nm^-1, potential in V, phase; `layered` ones stop at the skin."""
 
     kx: float
     ky: float
@@ -35,7 +35,9 @@ class Reflection:
         return 1 / math.hypot(self.kx, self.ky)
 
 
-def lattice(rng: np.random.Generator, direction_rad: float | None = None, strength: float = 1.0) -> list[Reflection]:
+def lattice(
+    rng: np.random.Generator, direction_rad: float | None = None, strength: float = 1.0
+) -> list[Reflection]:
     """Reflections of a layered oxide seen along [010], at any orientation in the plane.
 
     Parameters
@@ -77,9 +79,9 @@ def lattice_potential(
     """
 
     def saturated(length: np.ndarray) -> np.ndarray:
-        return (extinction_nm / math.pi * np.sin(np.minimum(length, extinction_nm) * (math.pi / extinction_nm))).astype(
-            np.float32
-        )
+        return (
+            extinction_nm / math.pi * np.sin(np.minimum(length, extinction_nm) * (math.pi / extinction_nm))
+        ).astype(np.float32)
 
     whole, layered = saturated(length_nm), saturated(layered_nm)
     total = np.zeros(whole.shape, np.float32)
@@ -95,15 +97,17 @@ def lattice_potential(
 def speckle(rng: np.random.Generator, shape: tuple[int, int], pixel_nm: float) -> np.ndarray:
     """Projected potential of amorphous matter with one atom per nm^2, in V nm; scale it by sqrt(atoms nm^-2).
 
-    White noise times an atomic form factor and the structure factor of a glass: little at long distances (no two atoms
-    overlap), a ring at 3 nm^-1 and one at 5.5 nm^-1.
+    White noise times an atomic form factor and the structure factor of a glass: little at long distances (no two
+    atoms overlap), a ring at 3 nm^-1 and one at 5.4 nm^-1.
     """
     white = rng.standard_normal(shape, dtype=np.float32) / np.float32(pixel_nm)
     k = np.sqrt(frequencies(shape, pixel_nm)[:, : shape[1] // 2 + 1])
     form = np.exp(-((k / 6.5) ** 2))
     structure = 0.25 + 0.75 / (1 + np.exp(-(k - 2.4) / 0.25))
     structure += 1.1 * np.exp(-(((k - 3.0) / 0.45) ** 2)) + 0.35 * np.exp(-(((k - 5.4) / 0.7) ** 2))
-    return fft.irfft2(fft.rfft2(white) * (_ATOM_V_NM3 * form * np.sqrt(structure)).astype(np.float32), s=shape)
+    return fft.irfft2(
+        fft.rfft2(white) * (_ATOM_V_NM3 * form * np.sqrt(structure)).astype(np.float32), s=shape
+    )
 
 
 def coarse_noise(
@@ -140,8 +144,8 @@ def turbostratic_potential(
 
     Notes
     -----
-    Only where a shell of layers stands along the beam does it give fringes, about sqrt(2 R L) of the way for layers L
-    long; here 3 nm, in domains that end and shift.
+    A shell gives fringes only where it stands along the beam, for a few nm of the way (`edge_on`), and in domains
+    that end and shift against each other.
     """
     depth = np.maximum(-height_nm, 0)
     bend = 1.6 * coarse_noise(rng, shape, pixel_nm, 2.5)

@@ -37,7 +37,13 @@ class Lens:
     def interaction(self) -> float:
         """Phase in rad of 1 V nm of projected potential."""
         energy = self.beam_energy_keV
-        return 2 * math.pi / (self.wavelength_nm * energy * 1e3) * (_REST_KEV + energy) / (2 * _REST_KEV + energy)
+        return (
+            2
+            * math.pi
+            / (self.wavelength_nm * energy * 1e3)
+            * (_REST_KEV + energy)
+            / (2 * _REST_KEV + energy)
+        )
 
 
 def frequencies(shape: tuple[int, int], pixel_nm: float) -> np.ndarray:

@@ -24,10 +24,8 @@ def cell_of(design: Mapping[str, Any], acquisition: Mapping[str, Any]) -> dict[s
     return next(cell for cell in design["cells"] if cell["cell_id"] == acquisition["cell_id"])
 
 
-def mean_thickness(
-    design: Mapping[str, Any], acquisition: Mapping[str, Any], seed: int
-) -> dict[str, float]:
-    """True mean thickness of the covered layer by level: cell_nm, particle_nm, region_nm (0 where nothing is).
+def mean_thickness(design: Mapping[str, Any], acquisition: Mapping[str, Any], seed: int) -> dict[str, float]:
+    """True mean thickness of the layer by level: cell_nm, particle_nm, region_nm (0 where nothing is).
 
     The same region gives the same numbers, whatever signal is recorded there.
     """
@@ -43,7 +41,7 @@ def mean_thickness(
 
 
 def materials_of(design: Mapping[str, Any], acquisition: Mapping[str, Any]) -> dict[str, Material]:
-    """What "oxide", "skin" and "layer" stand for in an acquisition; a bare cell's patches are of polyether."""
+    """What "oxide", "skin" and "layer" stand for; a bare cell's patches are of polyether."""
     cell = cell_of(design, acquisition)
     particle, coating = design["particles"][cell["particle"]], design["coatings"][cell["coating"]]
     return {

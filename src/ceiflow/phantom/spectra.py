@@ -1,8 +1,8 @@
 """Dual spectrum images: low loss and core loss of the same beam, with every order of plural scattering.
 
-Per pixel and in the Fourier space of the energy loss, the low loss is Z exp(sum_m t_m/lambda_m (S_m - 1)): Z the zero
-loss, S_m the single-scattering distribution of material m (Poisson statistics of independent losses). The core loss
-is the sum of edges and background for single inner-shell scattering, times the same.
+Per pixel and in the Fourier space of the energy loss, the low loss is Z exp(sum_m t_m/lambda_m (S_m - 1)): Z the
+zero loss, S_m the single-scattering distribution of material m (Poisson statistics of independent losses). The
+core loss is the sum of edges and background for single inner-shell scattering, times the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CHUNK = 256
 class Beam:
     """How a spectrum image was taken, and what is wrong with its axes.
 
-    True energies are `start + dispersion * channel`. The file says `start + offset_eV` and `dispersion / factor`.
+    True energies are `start_eV + true_dispersion_eV * channel`; `file_axes` is what the files say instead.
     """
 
     beam_energy_keV: float = 300.0
@@ -82,7 +82,7 @@ class SpectrumImage:
 
 
 def single_scattering(material: Material, energy_eV: np.ndarray) -> np.ndarray:
-    """Distribution of one inelastic loss, adding up to one over evenly spaced energies from 0 (Drude and shallow edges)."""
+    """Distribution of one inelastic loss over evenly spaced energies from 0, adding up to one."""
     peak, width = material.plasmon_eV, material.plasmon_width_eV
     drude = energy_eV * width * peak**2 / ((energy_eV**2 - peak**2) ** 2 + (energy_eV * width) ** 2 + 1e-12)
     drude /= drude.sum()
@@ -93,7 +93,9 @@ def single_scattering(material: Material, energy_eV: np.ndarray) -> np.ndarray:
     return result
 
 
-def _core_density(material: Material, energy: np.ndarray, beam: Beam, factors: Mapping[str, float]) -> np.ndarray:
+def _core_density(
+    material: Material, energy: np.ndarray, beam: Beam, factors: Mapping[str, float]
+) -> np.ndarray:
     """Probability nm^-1 eV^-1 of one core loss: background and edges."""
     below = material.background * (np.maximum(energy, 50.0) / 280.0) ** -material.exponent
     edges = edge_spectra(material, energy, factors, beam.beam_energy_keV, beam.collection_mrad)
@@ -101,7 +103,7 @@ def _core_density(material: Material, energy: np.ndarray, beam: Beam, factors: M
 
 
 def zero_loss_shift(beam: Beam, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(rows, columns) true shift of the spectrum in eV: a slow drift along the scan, and jitter. Its mean is zero."""
+    """(rows, columns) shift of the spectrum in eV: a slow drift along the scan, and jitter; zero on average."""
     time = np.arange(shape[0] * shape[1]).reshape(shape) / max(shape[0] * shape[1] - 1, 1)
     shift = beam.drift_eV * (time - 0.5) + beam.jitter_eV * rng.standard_normal(shape)
     return shift - shift.mean()
@@ -166,18 +168,24 @@ def expected_dual(
         part = slice(start, start + _CHUNK)
         optical = ways[part] / paths
         transmitted = np.exp(-(ways[part] / elastic).sum(1))[:, None]
-        spectrum = zero_loss * np.exp(optical @ (single - 1)) * np.exp(-2j * math.pi * frequency * shift[part, None])
+        spectrum = (
+            zero_loss * np.exp(optical @ (single - 1)) * np.exp(-2j * math.pi * frequency * shift[part, None])
+        )
         losses = (ways[part] @ density) * np.exp(-bend[part, None] * log_energy)
         core[part] = fft.irfft(fft.rfft(losses) * spectrum, size)[:, pad : pad + beam.channels]
         core[part] *= transmitted * beam.electrons
-        low[part] = fft.irfft(spectrum * to_low, size)[:, : beam.low_channels] * transmitted * beam.low_electrons
+        low[part] = (
+            fft.irfft(spectrum * to_low, size)[:, : beam.low_channels] * transmitted * beam.low_electrons
+        )
     return (
         np.maximum(core, 0).reshape(*shape, beam.channels),
         np.maximum(low, 0).reshape(*shape, beam.low_channels),
     )
 
 
-def areal_density(lengths_nm: Mapping[str, np.ndarray], materials: Mapping[str, Material]) -> dict[str, np.ndarray]:
+def areal_density(
+    lengths_nm: Mapping[str, np.ndarray], materials: Mapping[str, Material]
+) -> dict[str, np.ndarray]:
     """Atoms nm^-2 by element: density times way, summed over the materials."""
     result: dict[str, np.ndarray] = {}
     for name, length in lengths_nm.items():
@@ -215,7 +223,9 @@ def simulate_dual(
     low_counts = record(low, low_detector, rng)
     if beam.detector.spike_rate:
         add_spikes(counts, beam.detector.spike_rate, rng)
-    optical = sum(np.asarray(length) / materials[name].mean_free_path_nm for name, length in lengths_nm.items())
+    optical = sum(
+        np.asarray(length) / materials[name].mean_free_path_nm for name, length in lengths_nm.items()
+    )
     densities = areal_density(lengths_nm, materials)
     expected = {
         el: _counts_in_window(el, lengths_nm, materials, beam, factors) for el in densities if el in factors
@@ -236,5 +246,7 @@ def _counts_in_window(
     for name, length in lengths_nm.items():
         edges = edge_spectra(materials[name], energy, factors, beam.beam_energy_keV, beam.collection_mrad)
         if element in edges:
-            total = total + np.asarray(length) * edges[element].sum() * beam.true_dispersion_eV * beam.electrons
+            total = (
+                total + np.asarray(length) * edges[element].sum() * beam.true_dispersion_eV * beam.electrons
+            )
     return total

@@ -24,14 +24,15 @@ from .optics import Lens
 from .scenes import cell_of, draw, materials_of, mean_thickness, scene_of
 from .streams import stream
 
-TRUTH_COLUMNS = (
-    "acquisition_id cell_id particle_id region_id modality condition electrode thickness_nm coverage "
-    "equivalent_thickness_nm longest_bare_nm roughness_nm arc_length_nm cell_thickness_nm particle_thickness_nm "
-    "region_thickness_nm amorphous_fraction kind radius_nm depth_nm tilt_mrad skin_nm support_nm pixel_size_nm dose_e_per_A2 "
-    "defocus_nm energy_offset_eV low_loss_offset_eV dispersion_eV dispersion_factor zero_loss_fwhm_eV t_over_lambda "
-    "contamination_nm layer_C_per_nm3 layer_O_per_nm3 layer_F_per_nm3 carbon_sp2 carbon_aliphatic carbon_ether "
-    "carbon_carboxyl carbon_carbonate mn_l3_l2_ratio"
-).split()
+_TRUTH = """
+acquisition_id cell_id particle_id region_id modality condition electrode thickness_nm coverage
+equivalent_thickness_nm longest_bare_nm roughness_nm arc_length_nm cell_thickness_nm particle_thickness_nm
+region_thickness_nm amorphous_fraction kind radius_nm depth_nm tilt_mrad skin_nm support_nm pixel_size_nm
+dose_e_per_A2 defocus_nm energy_offset_eV low_loss_offset_eV dispersion_eV dispersion_factor
+zero_loss_fwhm_eV t_over_lambda contamination_nm layer_C_per_nm3 layer_O_per_nm3 layer_F_per_nm3 carbon_sp2
+carbon_aliphatic carbon_ether carbon_carboxyl carbon_carbonate mn_l3_l2_ratio
+"""
+TRUTH_COLUMNS = tuple(_TRUTH.split())
 
 
 def simulate(
@@ -50,7 +51,8 @@ def simulate(
     folder : Path
         The study folder: raw files and truth go where the design says, below it.
     seed : int
-        Seed of the study. Each acquisition has streams of its own: it comes out the same alone or among others.
+        Seed of the study. Each acquisition has streams of its own: it comes out the same alone or among
+        others.
     acquisitions : iterable of str, optional
         Only these; names that the design does not know are left out.
     processes : int
@@ -86,7 +88,7 @@ def simulate_acquisition(
     cell = cell_of(design, acquisition)
     levels = mean_thickness(design, acquisition, seed)
     scene = scene_of(design, acquisition, seed)
-    row = {name: acquisition[name] for name in ("acquisition_id", "cell_id", "particle_id", "region_id", "modality")}
+    row: dict[str, Any] = {name: acquisition[name] for name in TRUTH_COLUMNS[:5]}
     row |= {"condition": cell["condition"], "electrode": cell["electrode"]}
     row |= {f"{level}_thickness_nm": levels[f"{level}_nm"] for level in ("cell", "particle", "region")}
     row |= {"kind": scene.kind, "radius_nm": scene.radius_nm if scene.kind == "sphere" else math.nan}
@@ -96,8 +98,8 @@ def simulate_acquisition(
     paths = {name: Path(folder) / path for name, path in files_of(design, acquisition).items()}
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    recorders = {"eels_si": _spectrum_image, "eels_spectrum": _single_spectrum, "hrtem": _image, "tem": _image, "adf": _image}
-    maps = recorders[full["modality"]](design, full, scene, paths, seed, row)
+    recorder = {"eels_si": _spectrum_image, "eels_spectrum": _single_spectrum}.get(full["modality"], _image)
+    maps = recorder(design, full, scene, paths, seed, row)
     if full["modality"] != "eels_spectrum":
         surface = surface_in_view(scene, (full["rows"], full["columns"]), full["pixel_size_nm"])
         row |= layer_truth(surface, scene.closed)
@@ -144,11 +146,18 @@ def _write_spectra(
     single = full["modality"] == "eels_spectrum"
     core, low = (array[0, 0] if single else array for array in (recorded.core, recorded.low))
     step = axes["dispersion_eV"]
-    told = {name: full[name] for name in ("beam_energy_keV", "convergence_mrad", "collection_mrad", "exposure_s")}
+    told = {
+        name: full[name] for name in ("beam_energy_keV", "convergence_mrad", "collection_mrad", "exposure_s")
+    }
     signals = {
         "path": files.spectra(core, pixel, axes["core_start_eV"], step, told, "core loss"),
         "low_loss_path": files.spectra(
-            low, pixel, axes["low_start_eV"], step, told | {"exposure_s": full["low_loss_exposure_s"]}, "low loss"
+            low,
+            pixel,
+            axes["low_start_eV"],
+            step,
+            told | {"exposure_s": full["low_loss_exposure_s"]},
+            "low loss",
         ),
     }
     if paths["path"] == paths["low_loss_path"]:
@@ -159,7 +168,10 @@ def _write_spectra(
 
 
 def _spectral_truth(
-    row: dict[str, Any], beam: spectra.Beam, recorded: spectra.SpectrumImage, materials: Mapping[str, Material]
+    row: dict[str, Any],
+    beam: spectra.Beam,
+    recorded: spectra.SpectrumImage,
+    materials: Mapping[str, Material],
 ) -> dict[str, np.ndarray]:
     """Fill the row's spectral columns; returns the truth maps."""
     row |= _layer_truth_of_material(materials["layer"])
@@ -177,13 +189,20 @@ def _spectral_truth(
 
 
 def _spectrum_image(
-    design: Mapping[str, Any], full: Mapping[str, Any], scene: Scene, paths: Mapping[str, Path], seed: int, row: dict
+    design: Mapping[str, Any],
+    full: Mapping[str, Any],
+    scene: Scene,
+    paths: Mapping[str, Path],
+    seed: int,
+    row: dict,
 ) -> dict[str, np.ndarray]:
     name, pixel = full["acquisition_id"], full["pixel_size_nm"]
     shape = (full["rows"], full["columns"])
     materials = materials_of(design, full)
     ways = pixel_paths(scene, shape, pixel, 5, full["probe_fwhm_nm"], full.get("probe_tail", 0.0))
-    contamination = draw(full.get("contamination_nm", 0.0), seed, "contamination", full["cell_id"], full["region_id"])
+    contamination = draw(
+        full.get("contamination_nm", 0.0), seed, "contamination", full["cell_id"], full["region_id"]
+    )
     support = float(full.get("support_nm", 0.0))
     matter = ways["oxide"] + ways["skin"] + ways["layer"]
     lengths = {material: ways[material] for material in materials}
@@ -202,11 +221,20 @@ def _spectrum_image(
     inside = ways["height"] < -4
     row["t_over_lambda"] = float(recorded.thickness_over_mfp[inside].mean()) if inside.any() else math.nan
     row["contamination_nm"] = contamination
-    return maps | {f"length_nm/{key}": values for key, values in lengths.items()} | {"distance_nm": ways["height"]}
+    return (
+        maps
+        | {f"length_nm/{key}": values for key, values in lengths.items()}
+        | {"distance_nm": ways["height"]}
+    )
 
 
 def _single_spectrum(
-    design: Mapping[str, Any], full: Mapping[str, Any], scene: Scene, paths: Mapping[str, Path], seed: int, row: dict
+    design: Mapping[str, Any],
+    full: Mapping[str, Any],
+    scene: Scene,
+    paths: Mapping[str, Path],
+    seed: int,
+    row: dict,
 ) -> dict[str, np.ndarray]:
     materials = materials_of(design, full)
     lengths = {name: np.full((1, 1), float(full["lengths_nm"].get(name, 0.0))) for name in materials}
@@ -220,13 +248,20 @@ def _single_spectrum(
 
 
 def _image(
-    design: Mapping[str, Any], full: Mapping[str, Any], scene: Scene, paths: Mapping[str, Path], seed: int, row: dict
+    design: Mapping[str, Any],
+    full: Mapping[str, Any],
+    scene: Scene,
+    paths: Mapping[str, Path],
+    seed: int,
+    row: dict,
 ) -> dict[str, np.ndarray]:
     name, modality, pixel = full["acquisition_id"], full["modality"], full["pixel_size_nm"]
     shape, rng = (full["rows"], full["columns"]), stream(seed, "record", full["acquisition_id"])
     materials, cell = materials_of(design, full), cell_of(design, full)
     if modality == "adf":
-        taken = images.dark_field_image(scene, materials, rng, shape, pixel, full["dose_e_per_A2"], full["probe_fwhm_nm"])
+        taken = images.dark_field_image(
+            scene, materials, rng, shape, pixel, full["dose_e_per_A2"], full["probe_fwhm_nm"]
+        )
     else:
         optics = ("beam_energy_keV", "defocus_nm", "cs_mm", "focal_spread_nm", "dose_e_per_A2", "mtf_half")
         lens = Lens(**{key: full[key] for key in optics if key in full})
