@@ -1,0 +1,184 @@
+"""High-resolution images: outer edge from the matter field, inner edge from the lattice field."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ceiflow.layer.gap import Gap, by_segment, edge_noise_nm, lattice_depths
+from ceiflow.layer.image import Seen, _known, without_limit
+from ceiflow.layer.segments import Segments, divide
+from ceiflow.layer.summary import Trace
+from ceiflow.layer.surface import Surface, distance_and_position, trace_surface
+from ceiflow.study.measurements import Measurement, not_identifiable
+
+AMORPHOUS = "layer_amorphous_fraction"
+#: Without a defocus a gap counts as a layer from here: more than the displacement of fringes at most defoci.
+SURE_NM = 5.0
+
+
+def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
+    """The gap along the contour of an image with lattice fringes.
+
+    Parameters
+    ----------
+    image : (rows, columns) array
+    pixel_nm : float
+    header : Header
+    config : dict
+    bias : (mean, sd, n) or None
+        Gap of pristine images at like defocus.
+    """
+    from ceiflow import images
+
+    settings = config["images"]
+    defocus, energy = _known(header, "defocus_nm"), _known(header, "beam_energy_keV")
+    matter = images.matter_field(image, pixel_nm, header.modality, defocus, energy)
+    entry = {"matter": dict(matter.notes)}
+    if not matter.notes.get("matter") or not (matter.notes.get("vacuum") or matter.notes.get("support")):
+        reason = matter.notes.get("reason") or "no edge of the particle against vacuum in view"
+        return _nothing(reason, entry)
+    lattice = images.lattice_field(
+        image, pixel_nm, tuple(settings["spacing_range_nm"]), matter, defocus, energy
+    )
+    entry["lattice"] = dict(lattice.notes)
+    if not lattice.notes.get("lattice"):
+        return _nothing(f"no lattice: {lattice.notes.get('reason') or 'no fringes found'}", entry)
+    surface, segments = _surface(matter, settings)
+    if not len(segments):
+        return _nothing("no surface with room for a layer in view", entry, lattice)
+    depths = lattice_depths(
+        surface, lattice.values, lattice.level, lattice.width_nm, lattice.valid, settings["max_thickness_nm"]
+    )
+    noise = np.hypot(
+        edge_noise_nm(lattice.null_sigma, lattice.width_nm), edge_noise_nm(matter.null_sigma, matter.width_nm)
+    )
+    width = max(lattice.width_nm, matter.width_nm)
+    gap = by_segment(depths, segments, float(noise), width, surface.step_nm)
+    limit = images.detection_limit(
+        defocus,
+        energy,
+        lattice.notes["smallest_spacing_nm"],
+        lattice.notes["window_nm"],
+        settings["tilt_mrad"],
+        pristine_sd_nm=None if bias is None else bias[1],
+        n_pristine=None if bias is None else bias[2],
+    )
+    entry |= {"detection_limit": limit, "n_segments": len(segments)}
+    return _seen(gap, surface, segments, matter, lattice, limit, bias, entry)
+
+
+def _nothing(reason: str, entry: dict, lattice=None) -> Seen:
+    values = None if lattice is None else np.asarray(lattice.values)
+    return Seen(None, reason, not_identifiable("layer", AMORPHOUS, reason), lattice=values, entry=entry)
+
+
+def _surface(matter, settings) -> tuple[Surface, Segments]:
+    values = (
+        np.where(matter.valid, matter.values, matter.values) if matter.valid is not None else matter.values
+    )
+    # Near the frame the field knows part of its window only.
+    margin = 1.0 if matter.valid is None else max(1.0, float(np.argmax(matter.valid.any(axis=1))))
+    surface = trace_surface(
+        values,
+        matter.level,
+        matter.step_nm,
+        smooth_nm=max(matter.width_nm, 2 * matter.step_nm),
+        curvature_nm=6.0,
+        margin_pixels=margin,
+        facing_nm=max(4.0, 6 * matter.width_nm),
+        min_diameter_nm=4.0,
+    )
+    return surface, divide(surface, settings["segment_nm"])
+
+
+def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> Seen:
+    offset, bias_se = (0.0, 0.0) if bias is None else (bias[0], bias[1] / np.sqrt(bias[2]))
+    thickness = gap.gap_nm - offset
+    measured = np.isfinite(thickness)
+    notes, warnings = [], []
+    lost = float(segments.length_nm[~measured].sum())
+    if lost > 0:
+        notes.append(f"{lost:.3g} nm of surface without lattice below it: left out")
+    notes += [
+        f"{value:.3g} nm of contour left out ({name})" for name, value in surface.lost_nm.items() if value > 0
+    ]
+    if bias is not None:
+        notes.append(f"gap of {bias[2]} pristine image(s) at like defocus subtracted: {bias[0]:.2g} nm")
+    entry |= _gap_entry(gap, segments)
+    if not measured.any():
+        seen = _nothing("no lattice below the surface in view", entry, lattice)
+        seen.notes = notes
+        return seen
+    values = {"thickness_nm": thickness, "std_nm": gap.std_nm}
+    reason = limit["reason"] or (matter.notes.get("reason", "") if matter.notes.get("support") else "")
+    if limit["total_nm"] is None or matter.notes.get("support"):
+        values = without_limit(values, max(SURE_NM, lattice.notes["window_nm"]))
+        warnings.append(reason)
+    else:
+        values["lod_nm"] = np.where(measured, np.maximum(limit["total_nm"], 3.29 * gap.std_nm), np.nan)
+        values["present"] = measured & (
+            np.nan_to_num(thickness) > np.nan_to_num(values["lod_nm"], nan=np.inf)
+        )
+    inner = segments.point - segments.normal * (np.nan_to_num(gap.gap_nm) / surface.pixel_size_nm)[:, None]
+    inner = np.where(measured[:, None], inner, np.nan)
+    trace = Trace(
+        position_nm=segments.position_nm,
+        length_nm=segments.length_nm,
+        stretch=segments.stretch,
+        point=matter.to_pixels(segments.point),
+        outer=matter.to_pixels(segments.point),
+        inner=matter.to_pixels(inner),
+        noise_correlation_nm=gap.noise_correlation_nm,
+        floor_nm=limit["total_nm"] or 0.0,
+        sys_nm=float(bias_se),
+        closed=bool(surface.used.all() and surface.n_stretches == 1),
+        **values,
+    )
+    return Seen(
+        trace,
+        reason,
+        _amorphous(trace, surface, segments, gap, lattice),
+        float(segments.length_nm[measured].sum()),
+        np.asarray(lattice.values),
+        notes,
+        entry,
+        warnings,
+    )
+
+
+def _gap_entry(gap: Gap, segments: Segments) -> dict:
+    """Gap before any correction: what a pristine image gives on to others."""
+    good = np.isfinite(gap.gap_nm)
+    if not good.any():
+        return {"gap_mean_nm": None, "gap_sd_nm": None, "n_gap": 0}
+    values = gap.gap_nm[good]
+    return {
+        "gap_mean_nm": float(np.average(values, weights=segments.length_nm[good])),
+        "gap_median_nm": float(np.median(values)),
+        "gap_sd_nm": float(values.std(ddof=1)) if len(values) > 1 else float(gap.std_nm[good][0]),
+        "n_gap": int(good.sum()),
+    }
+
+
+def _amorphous(trace: Trace, surface: Surface, segments: Segments, gap: Gap, lattice) -> Measurement:
+    """Share of the layer's area without lattice, away from the particle by the detection window."""
+    if not trace.present.any():
+        return not_identifiable("layer", AMORPHOUS, "nothing is covered")
+    distance, _, index = distance_and_position(surface)
+    segment = segments.of_pixels(index)
+    depth = np.where(trace.present, np.nan_to_num(gap.gap_nm), 0.0)[np.maximum(segment, 0)]
+    # Detection of the lattice reaches out of the particle by about the full width of its window.
+    guard = 2.0 * lattice.notes["window_nm"]
+    inside = (segment >= 0) & (distance < 0) & (-distance < depth - guard)
+    if lattice.valid is not None:
+        inside &= lattice.valid
+    area = float(inside.sum()) * surface.pixel_size_nm**2
+    pieces = area / guard**2
+    if pieces < 4:
+        return not_identifiable(
+            "layer", AMORPHOUS, "the layer is not wider than the window of the lattice search"
+        )
+    share = float(np.mean(~lattice.maps["positive"][inside]))
+    shrunk = (share * pieces + 0.5) / (pieces + 1)
+    error = float(np.sqrt(shrunk * (1 - shrunk) / (pieces + 1)))
+    return Measurement("layer", AMORPHOUS, share, error, None, 1 / pieces, "identified", int(pieces))

@@ -1,0 +1,95 @@
+"""Images without lattice (tem, adf): the layer as a rim between vacuum and particle in the brightness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ceiflow.layer.elements import Choice, _own_variance, _split
+from ceiflow.layer.image import Seen, _known, without_limit
+from ceiflow.layer.profile import Species
+from ceiflow.layer.summary import Trace
+from ceiflow.layer.trace import find_layer
+from ceiflow.study.measurements import not_identifiable
+from ceiflow.units import electron_wavelength_nm
+
+#: Pixels of the profile: fine against any rim, coarse against noise and Fresnel fringes of small defocus.
+PROFILE_PIXEL_NM, LARGEST_SIDE = 0.5, 640
+#: Contrast of a nm of Li2CO3 relative to a nm of layered oxide: mass thickness in bright field (2.11 to
+#: 4.7 g/cm^3); in dark field density times the mean atomic number to the power 0.7, about 0.25.
+REFERENCE_RATIO = {"tem": 0.45, "adf": 0.25, "hrtem": 0.45}
+FEWEST_COUNTS = 1e-3
+
+
+def measure(image, pixel_nm: float, header, config: dict) -> Seen:
+    """The rim's thickness along the contour.
+
+    Parameters
+    ----------
+    image : (rows, columns) array
+    pixel_nm : float
+    header : Header
+    config : dict
+    """
+    settings = {**config["layer"], **{"max_thickness_nm": config["images"]["max_thickness_nm"]}}
+    reason = "no lattice in this kind of image"
+    amorphous = not_identifiable("layer", "layer_amorphous_fraction", reason)
+    factor = int(max(1, PROFILE_PIXEL_NM // pixel_nm, np.ceil(max(image.shape) / LARGEST_SIDE)))
+    values = _contrast(_pooled(image, factor), header.modality == "adf")
+    step = pixel_nm * factor
+    variance = _own_variance(values)
+    split = _split(values, variance)
+    if split is None:
+        return Seen(None, "no edge of the particle against vacuum in view", amorphous)
+    ratio = REFERENCE_RATIO[header.modality]
+    species = Species(
+        "contrast", values.ravel(), variance.ravel(), particle=True, layered=True,
+        reference_ratio=ratio, dense_ratio=ratio,
+    )  # fmt: skip
+    choice = Choice(values, variance, *split, [species], "brightness")
+    found = find_layer(choice, step, settings)
+    seen = Seen(None, found.reason, amorphous, float(found.segments.length_nm.sum()), notes=list(found.notes))
+    seen.entry = {"pixel_nm": step, "segment_nm": found.segment_nm}
+    if found.trace is None:
+        return seen
+    edges = {name: (getattr(found.trace, name) + 0.5) * factor - 0.5 for name in ("outer", "inner")}
+    seen.trace = replace(found.trace, **edges, point=edges["outer"], **_limited(found.trace, seen, header))
+    profile = found.profile
+    seen.entry |= {
+        "kernel": profile.kind,
+        "compared": profile.compared,
+        "blur_nm": profile.blur_nm,
+        "amplitude_source": profile.amplitude_source,
+        "chi2_per_dof": profile.chi2_per_dof,
+        "significance": profile.significance,
+    }
+    return seen
+
+
+def _pooled(image, factor):
+    rows, columns = image.shape[0] // factor, image.shape[1] // factor
+    blocks = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
+    return blocks.mean(axis=(1, 3), dtype=np.float64)
+
+
+def _contrast(image, dark: bool):
+    """What is proportional to mass thickness: brightness in dark field, minus its logarithm in bright."""
+    if dark:
+        return image
+    vacuum = float(np.quantile(image, 0.95))
+    return -np.log(np.maximum(image / vacuum if vacuum > 0 else image, FEWEST_COUNTS))
+
+
+def _limited(trace: Trace, seen: Seen, header) -> dict:
+    """Limits and presence of a bright-field image: Fresnel fringes are rims as well."""
+    if header.modality == "adf":
+        return {}
+    defocus, energy = _known(header, "defocus_nm"), _known(header, "beam_energy_keV")
+    if defocus is None or energy is None:
+        what = "defocus" if defocus is None else "beam energy"
+        seen.reason = f"{what} unknown: absence is not claimable"
+        return without_limit({"thickness_nm": trace.thickness_nm, "std_nm": trace.std_nm}, 5.0)
+    fringe = float(np.sqrt(electron_wavelength_nm(energy) * abs(defocus)))
+    limit = np.maximum(trace.lod_nm, fringe)
+    return {"lod_nm": limit, "present": trace.present & (trace.thickness_nm > limit)}
