@@ -12,9 +12,11 @@ from ceiflow.units import electron_wavelength_nm
 
 _STEP_NM = 0.05
 _LENGTH = 1024
-_PHASES = np.concatenate([np.linspace(0.05, 1.0, 12), np.linspace(1.2, 3.6, 9)])
-_ABSORPTIONS = np.array([0.0, 0.01, 0.025, 0.05, 0.1, 0.2])
-_SLOPES_NM = np.array([0.1, 0.3, 0.7])
+_PHASES = np.concatenate([np.linspace(0.05, 1.0, 10), np.linspace(1.2, 3.6, 9), np.linspace(4.0, 7.0, 6)])
+_ABSORPTIONS = np.array([0.0, 0.015, 0.04, 0.1, 0.25])
+# Edges: half-widths of a symmetric step, and depths over which a round edge reaches its full thickness.
+_SLOPES_NM = np.array([0.1, 0.3, 0.7, 1.5])
+_ROUND_NM = np.array([2.0, 6.0])
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ def edge_profiles(fringe_nm: float, blur_nm: float) -> tuple[np.ndarray, np.ndar
     g = np.fft.fftfreq(_LENGTH, _STEP_NM)
     # A plateau between two edges keeps the transform periodic; only the one at 0 is looked at.
     other = x[0] * 0.75
-    slope = _SLOPES_NM[:, None]
-    step = 0.25 * (1 - np.tanh(x / slope)) * (1 + np.tanh((x - other) / 0.5))
+    straight = 0.5 * (1 - np.tanh(x / _SLOPES_NM[:, None]))
+    ball = np.sqrt(np.clip(-x / _ROUND_NM[:, None], 0, 1))
+    step = np.concatenate([straight, ball]) * 0.5 * (1 + np.tanh((x - other) / 0.5))
     transmitted = np.exp(
         (1j * _PHASES[:, None, None, None] - _ABSORPTIONS[None, :, None, None]) * step[None, None, :, :]
     ).reshape(-1, _LENGTH)
@@ -78,7 +81,7 @@ def fit_edge(
     EdgeFit
     """
     x, profiles = edge_profiles(round(fringe_nm, 3), round(blur_nm, 3))
-    reach = max(0.6, 1.5 * fringe_nm)
+    reach = max(0.6, 2.5 * fringe_nm)
     shifts = np.arange(-reach, reach + 0.01, 0.04)
     weight = 1 / (error**2 + 0.005**2)
     target = profile * np.sqrt(weight)
@@ -94,7 +97,9 @@ def fit_edge(
             best = (float(cost[k]), float(shift), k)
     mean = np.sum(weight * profile) / weight.sum()
     total = float(np.sum(weight * (profile - mean) ** 2))
-    phase = _PHASES[(best[2] % (profiles.shape[0] // 2)) // (_ABSORPTIONS.size * _SLOPES_NM.size)]
+    phase = _PHASES[
+        (best[2] % (profiles.shape[0] // 2)) // (_ABSORPTIONS.size * (_SLOPES_NM.size + _ROUND_NM.size))
+    ]
     return EdgeFit(best[1], 1 - best[0] / max(total, 1e-30), float(phase))
 
 
@@ -106,7 +111,7 @@ def edge_shift(
     defocus_nm: float,
     beam_energy_keV: float,
     valid: np.ndarray,
-    width_nm: float,
+    deep: bool = False,
 ) -> EdgeFit | None:
     """How far the contour of a field lies from the edge that made the fringe; None where the frame cannot say.
 
@@ -116,10 +121,12 @@ def edge_shift(
         Brightness over vacuum.
     values, level : (r, c) array, float
         The field with a first contour.
+    deep : bool
+        Look further inside: for a first contour that may lie well outside the edge.
     """
     fringe = float(np.sqrt(electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm)))
     distance = signed_distance(values, level) * step_nm
-    inner, outer = -(0.9 * fringe + 0.7), 2.5 * fringe + 1.2
+    inner, outer = -((2.7 if deep else 0.9) * fringe + 0.7), 2.5 * fringe + 1.2
     near = valid & (distance > inner) & (distance < outer)
     if near.sum() < 400:
         return None

@@ -222,7 +222,9 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
         "reason": "" if crystal.any() else "fringes nowhere above the false-discovery threshold",
     }
     values, null = _over_plateau(energy, crystal, positive, sigma / coarse)
-    margin = int(math.ceil(2 * sigma / coarse))
+    margin = min(int(math.ceil(2 * sigma / coarse)), min(values.shape) // 4)
+    # The window is cut by the frame: what lies at its rim is a copy of the nearest whole one.
+    values = np.pad(values[margin:-margin, margin:-margin], margin, mode="edge")
     return Field(
         values, coarse, HALF, sigma, null, notes, out_bin, frame_is_far(values.shape, margin),
         {"crystal": crystal, "positive": positive},
@@ -357,7 +359,8 @@ def _over_plateau(energy, crystal, positive, sigma) -> tuple[np.ndarray, float]:
         values = amplitude / np.maximum(plateau, 0.2 * typical + 1e-20)
         body = ndimage.binary_fill_holes(_connected((values > HALF) & reach, crystal, sigma))
     # Detection reaches at most five windows beyond the edge: what lies deeper than that is crystal in any case.
-    depth = _depth(ndimage.binary_fill_holes(body | (_depth(crystal) > 6 * sigma)))
+    body = ndimage.binary_fill_holes(body | (_depth(crystal) > 6 * sigma))
+    depth = _depth(body)
     values = np.where(depth > 2.5 * sigma, np.maximum(values, 0.9), values)
     outside = ndimage.distance_transform_edt(~body)
     far = outside > 4 * sigma

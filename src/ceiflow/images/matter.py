@@ -99,12 +99,8 @@ def matter_field(
         if not dark and defocus_nm and beam_energy_keV:
             far = frame_is_far(values.shape, margin)
             over = pooled / np.maximum(ground.level, 1e-12)
-            fit = edge_shift(over, values, HALF, step, defocus_nm, beam_energy_keV, far, width * step)
-            notes["fringe_shift_nm"] = None
-            if fit is not None and fit.explained > 0.6:
-                values = moved(values, HALF, fit.shift_nm / step)
-                notes["fringe_shift_nm"] = round(fit.shift_nm, 3)
-                notes["fringe_explained"] = round(fit.explained, 3)
+            values, more = _at_the_edge(over, values, step, defocus_nm, beam_energy_keV, far)
+            notes |= more
         matter = values > HALF
     return Field(
         values=values,
@@ -117,6 +113,29 @@ def matter_field(
         valid=frame_is_far(values.shape, margin),
         maps={"vacuum": ground.mask, "matter": matter},
     )
+
+
+def _at_the_edge(
+    over: np.ndarray,
+    values: np.ndarray,
+    step: float,
+    defocus_nm: float,
+    beam_energy_keV: float,
+    far: np.ndarray,
+) -> tuple[np.ndarray, dict]:
+    """The field with its contour moved to where the fitted Fresnel fringe has its edge: a coarse pass and a fine."""
+    total, explained = 0.0, None
+    for deep in (True, False, False):
+        fit = edge_shift(over, values, HALF, step, defocus_nm, beam_energy_keV, far, deep)
+        if fit is None or fit.explained < (0.4 if deep else 0.6):
+            break
+        values = moved(values, HALF, fit.shift_nm / step)
+        total, explained = total + fit.shift_nm, fit.explained
+        if not deep and abs(fit.shift_nm) < 0.05:
+            break
+    if explained is None:
+        return values, {"fringe_shift_nm": None, "fringe_explained": None}
+    return values, {"fringe_shift_nm": round(total, 3), "fringe_explained": round(explained, 3)}
 
 
 def _tidy(values: np.ndarray, matter: np.ndarray, reach: float) -> np.ndarray:
