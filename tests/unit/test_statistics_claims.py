@@ -248,7 +248,7 @@ def test_interval_inside_outside_and_between(study):
     assert study.judge({**TEN, "low": 14, "high": 20})["verdict"] == "refuted"
     row = study.judge({**TEN, "low": 9.5, "high": 15})
     assert row["verdict"] == "cannot tell"
-    assert "more with condition=shorted" in row["reason"]
+    assert "more cells with condition=shorted" in row["reason"]
     bare = study.judge({**TEN, "group": {"condition": "normal"}})
     assert bare["verdict"] == "refuted"
     assert study.judge({**TEN, "group": {"condition": "normal"}, "low": 1})["verdict"] == "cannot tell"
@@ -311,3 +311,23 @@ def test_shuffled_rows_and_registered_wording(study):
     study.cells.reverse()
     assert study.judge(CONFORMAL) == before
     assert study.judge({**CONFORMAL, "direction": "less"})["digest"] != before["digest"]
+
+
+def test_intervals_end_where_the_endpoint_does():
+    study = Study()
+    for i, value in enumerate((0.95, 1.0, 1.0)):
+        study.add(f"s{i}", "shorted", [value], endpoint="layer_coverage")
+    row = study.judge({**TEN, "endpoint": "layer_coverage", "low": 0.8, "high": 1.0})
+    assert row["ci_high"] == 1
+    assert row["verdict"] == "supported"
+
+
+def test_pooled_states_and_cells_without_measurements_are_named(study):
+    for row, state in zip(study.cells, ["charged", "discharged"] * 3, strict=True):
+        row["state"] = state
+    study.cells.append({"cell_id": "s9", "condition": "shorted"})
+    reason = study.judge(TEN)["reason"]
+    assert "1 cell with condition=shorted without a measurement" in reason
+    assert "differ in state" not in reason
+    study.cells[0]["state"] = "discharged"
+    assert "differ in state: charged, discharged" in study.judge(TEN)["reason"]

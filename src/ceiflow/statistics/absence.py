@@ -211,7 +211,7 @@ def _missing(
         missing.append(f"a smaller detection limit (now up to {shown(group.lod)}, margin {shown(margin)})")
     elif upper.high >= margin:
         missing.append(_for_margin(group, upper, margin, alpha))
-    if unmet_prevalence is not None:
+    if unmet_prevalence is not None and seen.regions:
         missing.append(_for_prevalence(seen, len(group.cells), unmet_prevalence, alpha))
     return missing
 
@@ -224,7 +224,7 @@ def _for_margin(group: Group, upper: bounds.MeanLimits, margin: float, alpha: fl
     scatter = upper.se * len(group.cells) ** 0.5
     needed = bounds.cells_for_limit(margin - upper.mean, scatter, alpha)
     more = max(1, needed - len(group.cells)) if needed else 500
-    return f"about {count_cells(more)} more with {group.name} at the scatter seen"
+    return f"about {more} more cells with {group.name} at the scatter seen"
 
 
 def _for_prevalence(seen: Presence, cells: int, limit: float, alpha: float) -> str:
@@ -235,7 +235,7 @@ def _for_prevalence(seen: Presence, cells: int, limit: float, alpha: float) -> s
     size = max(1.0, seen.regions / cells)
     more_cells = max(1, bounds.cells_for_upper(limit, size, seen.correlation, alpha) - cells)
     regions = bounds.regions_for_upper(limit, cells, seen.correlation, alpha)
-    by_cells = f"about {count_cells(more_cells)} more with {shown(size)} bare regions each"
+    by_cells = f"about {more_cells} more cells with {shown(size)} bare regions each"
     if regions is None or regions <= seen.regions:
         return f"{by_cells} (more acquisitions of the same cells are not enough)"
     return f"{regions - seen.regions} more acquisitions, of new bare regions of these cells, or {by_cells}"

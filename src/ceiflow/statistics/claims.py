@@ -112,7 +112,7 @@ def _judge(
             *groups, endpoint, margin, None if limit is None else float(limit), alpha, correlation
         )
     elif kind == "interval":
-        finding = interval(*groups, float(claim["low"]), float(claim["high"]), alpha)
+        finding = interval(*groups, endpoint, float(claim["low"]), float(claim["high"]), alpha)
     else:
         raise ValueError(f"claim {claim['id']}: kind {kind!r} is not known")
     return finding, groups, dose_caveat(endpoint, groups, measurements)

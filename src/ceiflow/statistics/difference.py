@@ -82,7 +82,7 @@ def difference(
         out.verdict = SUPPORTED  # if the adjusted p-value agrees
     out.reasons = [
         _sentence(contrast, out.p, (n_test, n_reference), direction, alpha),
-        _permutation_sentence(out.numbers, alpha),
+        _permutation_sentence(out.numbers, contrast, alpha),
         *bounded_note(test, reference),
         *silent_note(test, reference),
     ]
@@ -144,11 +144,12 @@ def _sentence(contrast: Contrast, p: float, n: tuple[int, int], direction: str, 
     )
 
 
-def _permutation_sentence(numbers: dict[str, float | None], alpha: float) -> str:
+def _permutation_sentence(numbers: dict[str, float | None], contrast: Contrast, alpha: float) -> str:
     sentence = f"permutation of whole cells p {shown(numbers['p_permutation'])}"
     smallest = numbers["p_min"]
     if smallest > alpha:
-        return f"{sentence}, which cannot fall below {shown(smallest)} here: the verdict rests on Welch's t"
+        rests = "" if contrast.p is None else ": the verdict rests on Welch's t"
+        return f"{sentence}, which cannot fall below {shown(smallest)} here{rests}"
     return f"{sentence} (smallest possible {shown(smallest)})"
 
 

@@ -55,12 +55,18 @@ def empty_group(group: Group) -> str:
 
 
 def silent_note(*groups: Group) -> list[str]:
-    """Cells that were left out because they cannot say."""
-    return [
-        f"{count_cells(len(group.silent))} with {group.name} cannot say and do not count: {group.reasons}"
-        for group in groups
-        if group.silent
-    ]
+    """Cells that were left out because they cannot say or were not measured, and states that were pooled."""
+    notes = []
+    for group in groups:
+        absent = group.matched - len(group.cells) - len(group.silent)
+        if group.silent:
+            silent = count_cells(len(group.silent))
+            notes.append(f"{silent} with {group.name} cannot say and do not count: {group.reasons}")
+        if absent:
+            notes.append(f"{count_cells(absent)} with {group.name} without a measurement")
+        if len(group.states) > 1:
+            notes.append(f"cells with {group.name} differ in state: {', '.join(group.states)}")
+    return notes
 
 
 def bounded_note(*groups: Group) -> list[str]:

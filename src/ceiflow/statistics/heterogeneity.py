@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,29 +12,30 @@ from ceiflow.statistics.tables import Row, text
 
 HETEROGENEITY_COLUMNS = ["endpoint", "zone", "level", "variance", "ci_low", "ci_high", "share", "n", "note"]
 LEVELS = ("cell", "particle", "region")
+# What was done to a cell. Cells that differ here differ by design: that is no variance between like cells.
+TREATMENT = (
+    "condition",
+    "electrode",
+    "electrolyte",
+    "v_min_V",
+    "v_max_V",
+    "cycles",
+    "c_rate_per_h",
+    "state",
+    "short_duration_s",
+    "recovery_cycles",
+)
 
 
-def factors(cells: Sequence[Row], claims: Sequence[Mapping[str, object]]) -> list[str]:
-    """Columns of cells that are conditions and no scatter: condition, electrode, those of claims."""
-    names = {"condition", "electrode"}
-    for claim in claims:
-        for key in ("test", "reference", "group"):
-            names |= set(claim.get(key) or {})
-    columns = {name for row in cells for name in row}
-    return sorted((names & columns) - {"cell_id"})
-
-
-def heterogeneity_rows(
-    measurements: Sequence[Row], cells: Sequence[Row], columns: Collection[str], alpha: float
-) -> list[Row]:
+def heterogeneity_rows(measurements: Sequence[Row], cells: Sequence[Row], alpha: float) -> list[Row]:
     """Variance by level for every endpoint and zone that has identified values to estimate one.
 
-    Cells are compared within groups that agree in `columns`. Bounded values have no place in a variance and
-    are left out. `region`, `particle` and `cell` are variances between the means of such units, without the
-    measurement errors; `pixel` is that of single positions within an acquisition: the squared roughness for
-    the thickness of the layer, and n times the squared standard error elsewhere.
+    Cells are compared within groups that were treated alike (`TREATMENT`). Bounded values have no place in a
+    variance and are left out. `region`, `particle` and `cell` are variances between the means of such units,
+    without the measurement errors; `pixel` is that of single positions within an acquisition: the squared
+    roughness for the thickness of the layer, and n times the squared standard error elsewhere.
     """
-    condition = {str(row["cell_id"]): tuple(text(row.get(name)) for name in columns) for row in cells}
+    condition = {str(row["cell_id"]): tuple(text(row.get(name)) for name in TREATMENT) for row in cells}
     identified = [row for row in measurements if row["status"] == "identified"]
     grouped = group_by(identified, lambda row: (str(row["endpoint"]), str(row["zone"])))
     rows = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -24,12 +25,13 @@ from ceiflow.statistics.findings import (
 from ceiflow.statistics.selection import Group
 
 
-def interval(group: Group, low: float, high: float, alpha: float) -> Finding:
+def interval(group: Group, endpoint: str, low: float, high: float, alpha: float) -> Finding:
     """Whether the confidence interval (two-sided, 1 - alpha) of the group's mean lies in [low, high].
 
     Inside at both ends of what is bounded: supported. Outside on the same side at both: refuted. The
     systematic error that all cells share widens the interval. A group in which every acquisition is bounded
-    has no scatter to infer from: its interval runs from 0 to its largest limit.
+    has no scatter to infer from: its interval runs from 0 to its largest limit. Intervals end where the
+    endpoint's own range does (no coverage above 1), which costs no coverage of the truth.
     """
     if not group.cells:
         return Finding(missing=[empty_group(group)])
@@ -44,7 +46,7 @@ def interval(group: Group, low: float, high: float, alpha: float) -> Finding:
     if group.all_bounded:
         found = [MeanLimits(float(np.mean(group.high)), 0.0, max(group.high), 0.0)]
     else:
-        found = [mean_limits(cells, alpha / 2, group.se_sys) for cells in values]
+        found = [_within(endpoint, mean_limits(cells, alpha / 2, group.se_sys)) for cells in values]
     limits = max(found, key=lambda item: max(low - item.low, item.high - high))
     out.numbers = {"estimate": limits.mean, "ci_low": limits.low, "ci_high": limits.high}
     if all(low <= item.low and item.high <= high for item in found):
@@ -58,6 +60,15 @@ def interval(group: Group, low: float, high: float, alpha: float) -> Finding:
     )
     out.missing = _missing(group, found, limits, low, high, alpha)
     return out
+
+
+def _within(endpoint: str, limits: MeanLimits) -> MeanLimits:
+    """Limits cut to the range that the endpoint can have."""
+    fraction = "fraction" in endpoint or endpoint == "layer_coverage"
+    bottom = -math.inf if endpoint == "layer_conformality" else 0.0
+    top = 1.0 if fraction or endpoint == "layer_conformality" else math.inf
+    low, high = (min(max(end, bottom), top) for end in (limits.low, limits.high))
+    return replace(limits, low=low, high=high)
 
 
 def _missing(
@@ -74,6 +85,5 @@ def _missing(
     needed = cells_for_limit(math.sqrt(max(0.0, distance**2 - systematic**2)), scatter, alpha / 2)
     if needed is None:
         return ["a smaller systematic error or a wider interval (more cells alone would not decide)"]
-    return [
-        f"about {count_cells(max(1, needed - len(group.cells)))} more with {group.name} at the scatter seen"
-    ]
+    more = max(1, needed - len(group.cells))
+    return [f"about {more} more cells with {group.name} at the scatter seen"]

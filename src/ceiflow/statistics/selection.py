@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ceiflow.statistics.nesting import Cell, Observation, common_notes, group_by, observation, summarise
-from ceiflow.statistics.tables import Row, number
+from ceiflow.statistics.tables import Row, number, text
 from ceiflow.study.claims import group_text, matches
 
 FINE_STRUCTURE = ("carbon_fraction_", "oxygen_prepeak", "_l3_l2_ratio", "_valence")
@@ -19,7 +19,8 @@ class Group:
 
     `cells` are those that say something (identified or bounded), sorted by id; `silent` are those that have
     measurements of the endpoint and cannot say; `reasons` is why. `observations` belong to `cells`.
-    `matched` counts the cells that were selected; `elsewhere` names other zones that hold the endpoint.
+    `matched` counts the cells that were selected, `states` are their states of charge, `elsewhere` names
+    other zones that hold the endpoint.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Group:
     observations: tuple[Observation, ...]
     matched: int
     reasons: str
+    states: tuple[str, ...] = ()
     zone: str = ""
     elsewhere: tuple[str, ...] = ()
 
@@ -83,7 +85,7 @@ def select(
         Only these take part; None lets every modality in that says something.
     """
     wanted = None if not modality else {modality} if isinstance(modality, str) else set(modality)
-    chosen = {str(row["cell_id"]) for row in cells if matches(row, selection)}
+    chosen = {str(row["cell_id"]): text(row.get("state")) for row in cells if matches(row, selection)}
     rows = [
         row
         for row in measurements
@@ -102,6 +104,7 @@ def select(
         observations=tuple(item for item in found if item.usable),
         matched=len(chosen),
         reasons=common_notes(item.note for item in found if not item.usable),
+        states=tuple(sorted({chosen[cell.cell_id] for cell in usable} - {""})),
         zone=zone,
         elsewhere=tuple(sorted({str(row["zone"]) for row in rows} - {zone})),
     )

@@ -39,7 +39,7 @@ CELL_COLUMNS = [
     "reason",
 ]
 Table = str | Path | Iterable[Mapping[str, object]]
-Paths = Mapping[str, str | Path] | Iterable[str | Path]
+Paths = Mapping[str, str | Path] | Iterable[str | Path] | str | Path
 
 
 def collect(
@@ -93,6 +93,8 @@ def collect(
 def _by_acquisition(paths: Paths) -> dict[str, Path]:
     if isinstance(paths, Mapping):
         return {str(name): Path(path) for name, path in paths.items()}
+    if isinstance(paths, str | Path):
+        paths = [paths]
     return {Path(path).parent.name: Path(path) for path in paths}
 
 
@@ -120,16 +122,15 @@ def aggregate(
     out_cells, out_heterogeneity : path
         tables/cells.tsv and tables/heterogeneity.tsv.
     config : mapping
-        The merged configuration: `statistics` and `claims`.
+        The merged configuration: `statistics`.
     """
-    from ceiflow.statistics.heterogeneity import HETEROGENEITY_COLUMNS, factors, heterogeneity_rows
+    from ceiflow.statistics.heterogeneity import HETEROGENEITY_COLUMNS, heterogeneity_rows
 
     measured, sheet = read_table(measurements), read_table(cells)
     extra = [name for row in sheet[:1] for name in row if name not in CELL_COLUMNS]
     write_table(out_cells, [*CELL_COLUMNS, *extra], cell_rows(measured, sheet))
-    columns = factors(sheet, config.get("claims") or [])
     alpha = float(config["statistics"]["alpha"])
-    write_table(out_heterogeneity, HETEROGENEITY_COLUMNS, heterogeneity_rows(measured, sheet, columns, alpha))
+    write_table(out_heterogeneity, HETEROGENEITY_COLUMNS, heterogeneity_rows(measured, sheet, alpha))
 
 
 def cell_rows(measurements: Iterable[Row], cells: Iterable[Row]) -> list[Row]:
@@ -174,8 +175,8 @@ def judge(measurements: Table, cells: Table, config: Mapping[str, object], out_c
     Parameters
     ----------
     measurements, cells : path or rows
-        tables/measurements.tsv and tables/cells.tsv. Cells are averaged anew from the measurements, because
-        a claim may name the modality; cells.tsv says what the cells are.
+        tables/measurements.tsv, and the sheet of cells or tables/cells.tsv, which says what the cells are.
+        Cells are averaged anew from the measurements, because a claim may name the modality.
     config : mapping
         The merged configuration: `claims` and `statistics`.
     out_claims : path
