@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,11 @@ CARBON_BLACK_PER_NM3 = 95.0
 DENSE_PER_NM3 = {"C": 17.2, "O": 51.6, "F": 61.3}
 #: What the reference amplitude hangs on (particle's density, relative cross-sections) is known to this.
 REFERENCE_RELATIVE_SYS = 0.25
+#: Pixels with less than this share of the bright ones' counts are vacuum: where no edge was fitted none is.
+VACUUM_SHARE = 0.02
+#: Variance of a pixel is at least this share of a bright pixel's. Where hardly anything was counted the fit's
+#: own variance is nearly nothing, and faint tails of the probe would outweigh the edge they come from.
+LEAST_VARIANCE_SHARE = 0.25
 #: A map shows a particle if inside and outside differ by this many standard deviations of the smoothed map.
 LEAST_CONTRAST = 6.0
 
@@ -68,6 +73,22 @@ def read_fit(path: Path) -> FitMaps:
     return FitMaps(read_header(path), *groups, single, identifiable)
 
 
+def for_geometry(maps: FitMaps) -> FitMaps:
+    """The same maps as a profile wants them: vacuum holds nothing, and no pixel is known without error."""
+    total = maps.single.get("total_counts")
+    counts, counts_std = {}, {}
+    for name, values in maps.counts.items():
+        deviation = maps.counts_std[name]
+        good = np.isfinite(values) & np.isfinite(deviation)
+        least = LEAST_VARIANCE_SHARE * np.quantile(deviation[good] ** 2, 0.8) if good.any() else 0.0
+        vacuum = np.zeros(values.shape, dtype=bool)
+        if total is not None and np.isfinite(total).any():
+            vacuum = ~good & (total < VACUUM_SHARE * np.nanquantile(total, 0.95))
+        counts[name] = np.where(vacuum, 0.0, values)
+        counts_std[name] = np.sqrt(np.where(vacuum, least, np.maximum(deviation**2, least)))
+    return replace(maps, counts=counts, counts_std=counts_std)
+
+
 @dataclass(frozen=True)
 class Choice:
     """The particle's map and the species of the profile.
@@ -106,6 +127,7 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
     settings : dict
         The configuration's `layer`.
     """
+    maps = for_geometry(maps)
     layer_elements = [name for name in settings["layer_elements"] if _usable(maps, name)]
     metals = [name for name in settings["particle_elements"] if _usable(maps, name)]
     found = _combined(maps, metals)
