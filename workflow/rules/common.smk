@@ -9,7 +9,8 @@ from snakemake.exceptions import WorkflowError
 from ceiflow.errors import StudyError
 from ceiflow.report.closing import closing_text
 from ceiflow.study import module_digest, validate
-from ceiflow.study.measurements import IMAGE_MODALITIES
+from ceiflow.figures.names import STUDY_FIGURES
+from ceiflow.study.measurements import IMAGE_MODALITIES, MODALITIES
 
 try:
     STUDY = validate(config, Path.cwd())
@@ -18,12 +19,25 @@ except StudyError as error:
 config.update(STUDY.config)
 
 # Rows that are excluded are reported, and not analysed.
-ACQUISITIONS = {row["acquisition_id"]: row for row in STUDY.acquisitions if not row["exclude"]}
+ACQUISITIONS = {
+    row["acquisition_id"]: row for row in STUDY.acquisitions if not row["exclude"]
+}
 CONDITIONS = {row["cell_id"]: row["condition"] for row in STUDY.cells}
 CELLS = sorted(row["cell_id"] for row in STUDY.cells)
-MAPS = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_si")
-SPECTRA = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum")
-IMAGES = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES)
+MAPS = sorted(
+    name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_si"
+)
+SPECTRA = sorted(
+    name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum"
+)
+IMAGES = sorted(
+    name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES
+)
+FOLDERS = {
+    name: "images" if name in IMAGE_MODALITIES else "eels" for name in MODALITIES
+}
+TABLES = ["acquisitions", "measurements", "cells", "claims", "heterogeneity"]
+ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
 RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}
 
 
@@ -52,7 +66,9 @@ def raw_files(wildcards):
     """Raw files that are there or that a rule makes; an absent one fails its own row, not the run."""
     made = {*RETRIEVED, *DEMO_FILES}
     paths = raw_paths(ACQUISITIONS[wildcards.acquisition])
-    return [path for path in dict.fromkeys(paths) if path in made or Path(path).exists()]
+    return [
+        path for path in dict.fromkeys(paths) if path in made or Path(path).exists()
+    ]
 
 
 def sheet_row(wildcards):
@@ -66,6 +82,11 @@ def identity(wildcards):
     """Name and modality of one acquisition; all else that a stage needs stands in its signal file."""
     row = ACQUISITIONS[wildcards.acquisition]
     return {key: row[key] for key in ("acquisition_id", "modality")}
+
+
+def cell_name(wildcards):
+    """Parameters of a cell's notebook."""
+    return {"cell_id": wildcards.cell}
 
 
 def pristine_images(wildcards):

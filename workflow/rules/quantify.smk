@@ -30,7 +30,9 @@ rule calibrate:
 rule edges:
     """Cross-sections and edge shapes, once for every microscope setting that occurs."""
     input:
-        signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
+        signals=collect(
+            "<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA
+        ),
     output:
         edges="<results>/study/edges.h5",
     log:
@@ -110,12 +112,12 @@ rule measure_spectrum:
         spectra="<results>/eels/{acquisition}/spectra.tsv",
         measurements="<results>/eels/{acquisition}/measurements.tsv",
         summary="<results>/eels/{acquisition}/summary.json",
-    wildcard_constraints:
-        acquisition=one_of(SPECTRA),
     log:
         "<logs>/measure_spectrum/{acquisition}.log",
     benchmark:
         "<benchmarks>/measure_spectrum/{acquisition}.tsv"
+    wildcard_constraints:
+        acquisition=one_of(SPECTRA),
     conda:
         "../../envs/base.yaml"
     threads: 1

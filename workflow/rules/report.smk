@@ -1,26 +1,66 @@
 """Figures, pages, provenance, manifest."""
 
 
+def cell_files(wildcards):
+    """What the runs of one cell's acquisitions left behind."""
+    names = [
+        name
+        for name in (*MAPS, *SPECTRA, *IMAGES)
+        if ACQUISITIONS[name]["cell_id"] == wildcards.cell
+    ]
+    return [
+        f"<results>/{FOLDERS[ACQUISITIONS[name]['modality']]}/{name}/summary.json"
+        for name in names
+    ]
+
+
 rule plot_study:
     """The study's figures, each as SVG and PNG."""
     input:
         claims="<results>/tables/claims.tsv",
         cells="<results>/tables/cells.tsv",
         measurements="<results>/tables/measurements.tsv",
+        acquisitions="<results>/tables/acquisitions.tsv",
         heterogeneity="<results>/tables/heterogeneity.tsv",
+        sheet=config["cells"],
     output:
-        claims=report(
-            multiext("<results>/figures/claims", png=".png", svg=".svg"),
+        report(
+            "<results>/figures/claims.svg",
             category="What may be claimed?",
-            labels={"figure": "all claims"},
+            labels={"figure": "registered claims"},
             caption="../report/claims.rst",
         ),
-        thickness=report(
-            multiext("<results>/figures/layer_thickness", png=".png", svg=".svg"),
+        report(
+            "<results>/figures/layer_thickness.svg",
             category="Is there a layer, and how thick?",
             labels={"figure": "thickness by cell"},
             caption="../report/layer_thickness.rst",
         ),
+        report(
+            "<results>/figures/prevalence.svg",
+            category="Is there a layer, and how thick?",
+            labels={"figure": "how often"},
+            caption="../report/prevalence.rst",
+        ),
+        report(
+            "<results>/figures/layer_coverage.svg",
+            category="How much of the surface?",
+            labels={"figure": "coverage by cell"},
+            caption="../report/layer_coverage.rst",
+        ),
+        report(
+            "<results>/figures/composition.svg",
+            category="What is it made of?",
+            labels={"figure": "composition by zone"},
+            caption="../report/composition.rst",
+        ),
+        report(
+            "<results>/figures/heterogeneity.svg",
+            category="How far do cells, particles and regions differ?",
+            labels={"figure": "variance by level"},
+            caption="../report/heterogeneity.rst",
+        ),
+        collect("<results>/figures/{figure}.png", figure=STUDY_FIGURES),
     log:
         "<logs>/plot_study/study.log",
     benchmark:
@@ -40,7 +80,7 @@ rule plot_study:
 rule record_provenance:
     """The configuration that ran, versions, inputs and seeds."""
     input:
-        acquisitions="<results>/tables/acquisitions.tsv",
+        summaries=measured("summary.json"),
     output:
         config="<results>/study/config.yaml",
         provenance="<results>/study/provenance.json",
@@ -55,6 +95,108 @@ rule record_provenance:
         mem_mb=500,  # text
     params:
         config=STUDY.config,
-        code=module_digest("ceiflow.study"),
+        code={room: module_digest(f"ceiflow.{room}") for room in ROOMS},
     script:
         "../scripts/record_provenance.py"
+
+
+rule study_page:
+    """The page to read first."""
+    input:
+        notebook=workflow.source_path("../../notebooks/study.ipynb"),
+        tables=collect("<results>/tables/{table}.tsv", table=TABLES),
+        study=["<results>/study/config.yaml", "<results>/study/provenance.json"],
+        summaries=measured("summary.json"),
+    output:
+        notebook="<results>/reports/study.ipynb",
+        page=report(
+            "<results>/reports/study.html",
+            category="The study's own page",
+            labels={"page": "study"},
+            caption="../report/study.rst",
+        ),
+    log:
+        "<logs>/study_page/study.log",
+    benchmark:
+        "<benchmarks>/study_page/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,  # a kernel and its figures
+    params:
+        parameters={},
+        depth=1,
+        code=module_digest("ceiflow.figures", "ceiflow.report"),
+    script:
+        "../scripts/render_page.py"
+
+
+rule cell_page:
+    """Every acquisition of one cell."""
+    input:
+        notebook=workflow.source_path("../../notebooks/cell.ipynb"),
+        tables=collect(
+            "<results>/tables/{table}.tsv",
+            table=["acquisitions", "measurements", "cells"],
+        ),
+        summaries=cell_files,
+    output:
+        notebook="<results>/reports/cells/{cell}.ipynb",
+        page="<results>/reports/cells/{cell}.html",
+    log:
+        "<logs>/cell_page/{cell}.log",
+    benchmark:
+        "<benchmarks>/cell_page/{cell}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,  # a kernel and its figures
+    params:
+        parameters=cell_name,
+        depth=2,
+        code=module_digest("ceiflow.figures", "ceiflow.report"),
+    script:
+        "../scripts/render_page.py"
+
+
+rule write_manifest:
+    """Digests of everything canonical, for `sha256sum -c`."""
+    input:
+        collect("<results>/tables/{table}.tsv", table=TABLES),
+        collect(
+            "<results>/eels/{name}/{file}",
+            name=MAPS,
+            file=["maps.h5", "layer.tsv", "spectra.tsv"],
+        ),
+        collect("<results>/eels/{name}/spectra.tsv", name=SPECTRA),
+        collect(
+            "<results>/images/{name}/{file}",
+            name=IMAGES,
+            file=["layer.tsv", "overlay.h5"],
+        ),
+        collect(
+            "<results>/figures/{figure}.{kind}",
+            figure=STUDY_FIGURES,
+            kind=["svg", "png"],
+        ),
+        "<results>/study/config.yaml",
+        "<results>/study/edges.h5",
+        "<results>/reports/study.html",
+        collect("<results>/reports/cells/{cell}.html", cell=CELLS),
+    output:
+        manifest="<results>/MANIFEST.sha256",
+    log:
+        "<logs>/write_manifest/study.log",
+    benchmark:
+        "<benchmarks>/write_manifest/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=200,  # read in pieces
+    params:
+        code=module_digest("ceiflow.study"),
+    script:
+        "../scripts/write_manifest.py"

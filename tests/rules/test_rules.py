@@ -1,0 +1,70 @@
+"""Each rule by itself, on the inputs of a finished study: it makes the same bytes again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from running import small_demo, snakemake
+
+pytestmark = pytest.mark.rules
+SPECTRUM_IMAGE = "results/eels/shorted-1-p1r1-si"
+TARGETS = {
+    "ingest": ["results/signals/shorted-1-p1r1-si.h5"],
+    "calibrate": ["results/calibrated/shorted-1-p1r1-si.h5"],
+    "edges": ["results/study/edges.h5"],
+    "quantify": [f"{SPECTRUM_IMAGE}/fit.h5"],
+    "measure_spectrum_image": [
+        f"{SPECTRUM_IMAGE}/{name}" for name in ("maps.h5", "layer.tsv", "spectra.tsv")
+    ],
+    "measure_spectrum": ["results/eels/shorted-1-p1r1-spot/measurements.tsv"],
+    "measure_image": [
+        "results/images/pristine-1-p1r1-hr/layer.tsv",
+        "results/images/pristine-1-p1r1-hr/measurements.tsv",
+    ],
+    "collect_measurements": ["results/tables/measurements.tsv", "results/tables/acquisitions.tsv"],
+    "aggregate_cells": ["results/tables/cells.tsv", "results/tables/heterogeneity.tsv"],
+    "judge_claims": ["results/tables/claims.tsv"],
+    "plot_study": ["results/figures/claims.svg", "results/figures/claims.png"],
+    "record_provenance": ["results/study/provenance.json", "results/study/config.yaml"],
+    "study_page": ["results/reports/study.html", "results/reports/study.ipynb"],
+    "cell_page": ["results/reports/cells/shorted-1.html"],
+    "write_manifest": ["results/MANIFEST.sha256"],
+}
+
+
+def digests(study: Path, names: list[str]) -> dict[str, str]:
+    return {name: hashlib.sha256((study / name).read_bytes()).hexdigest() for name in names}
+
+
+@pytest.mark.parametrize("rule", TARGETS)
+def test_rule_makes_the_same_bytes_again(study, rule):
+    before = digests(study, TARGETS[rule])
+    run = snakemake(
+        study,
+        TARGETS[rule][0],
+        "--force",
+        "--notemp",
+        "--target-files-omit-workdir-adjustment",
+        "--allowed-rules",
+        rule,
+    )
+    assert run.returncode == 0, run.text[-3000:]
+    assert run.jobs() == {rule: 1}
+    assert digests(study, TARGETS[rule]) == before
+
+
+def test_simulation_is_seeded(finished, tmp_path):
+    study = small_demo(tmp_path / "again")
+    raw = [
+        str(path.relative_to(finished)) for path in sorted((finished / "raw").rglob("*")) if path.is_file()
+    ]
+    run = snakemake(study, raw[0], "--allowed-rules", "simulate_demo")
+    assert run.returncode == 0, run.text[-3000:]
+    assert digests(study, raw) == digests(finished, raw)
+
+
+def test_every_rule_is_tested(finished):
+    rules = set(snakemake(finished, "--dry-run", "--forceall").jobs())
+    assert rules - {"simulate_demo"} == set(TARGETS)

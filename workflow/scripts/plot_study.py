@@ -1,0 +1,16 @@
+"""The study's figures as files."""
+
+from pathlib import Path
+
+from ceiflow.jobs import run_job
+
+
+def plot_study(input, output, params):
+    from ceiflow.figures.folders import draw_study
+
+    tables = {name: Path(path) for name, path in input.items()}
+    folder = Path(output[0]).parent
+    draw_study(tables, folder, params.config["report"]["formats"], params.config["report"]["dpi"])
+
+
+run_job(snakemake, plot_study)

@@ -1,0 +1,16 @@
+"""Run a notebook on the results and render it as one offline page."""
+
+from pathlib import Path
+
+from ceiflow.jobs import run_job
+
+
+def render_page(input, output, params):
+    from ceiflow import report
+
+    parameters = {"results": Path(output.page).parents[params.depth], **params.parameters}
+    report.execute(input.notebook, output.notebook, parameters)
+    report.render(output.notebook, output.page)
+
+
+run_job(snakemake, render_page)
