@@ -13,15 +13,15 @@ from .optics import frequencies
 
 # Layered oxide, space group R-3m, hexagonal axes in nm.
 _A_NM, _C_NM = 0.2868, 1.423
-# Reflections of the zone [010] and the amplitude of their potential in V: about a third of an aligned crystal's,
-# since dynamical scattering, not simulated, weakens the fringes of thick crystals.
+# Reflections of the zone [010] and their potential in V: about a third of an aligned crystal's, since
+# dynamical scattering, not simulated, weakens the fringes of thick crystals.
 _REFLECTIONS = {(0, 0, 3): 1.6, (1, 0, 1): 1.0, (1, 0, -2): 0.5, (1, 0, 4): 1.5, (0, 0, 6): 0.4}
 _ATOM_V_NM3 = 0.085  # projected potential of one light atom, integrated over its area
 
 
 @dataclass(frozen=True)
 class Reflection:
-    """One set of lattice planes: wave vector in nm^-1, potential in V, phase; `layered` ones stop at the skin."""
+    """Lattice planes: wave vector in nm^-1, potential in V, phase; `layered` ones stop at the skin."""
 
     kx: float
     ky: float
@@ -97,8 +97,8 @@ def lattice_potential(
 def speckle(rng: np.random.Generator, shape: tuple[int, int], pixel_nm: float) -> np.ndarray:
     """Projected potential of amorphous matter with one atom per nm^2, in V nm; scale it by sqrt(atoms nm^-2).
 
-    White noise times an atomic form factor and the structure factor of a glass: little at long distances (no two
-    atoms overlap), a ring at 3 nm^-1 and one at 5.4 nm^-1.
+    White noise times an atomic form factor and the structure factor of a glass: little at long distances (no
+    two atoms overlap), a ring at 3 nm^-1 and one at 5.4 nm^-1.
     """
     white = rng.standard_normal(shape, dtype=np.float32) / np.float32(pixel_nm)
     k = np.sqrt(frequencies(shape, pixel_nm)[:, : shape[1] // 2 + 1])
@@ -144,8 +144,8 @@ def turbostratic_potential(
 
     Notes
     -----
-    A shell gives fringes only where it stands along the beam, for a few nm of the way (`edge_on`), and in domains
-    that end and shift against each other.
+    A shell gives fringes only where it stands along the beam, for a few nm of the way (`edge_on`), and in
+    domains that end and shift against each other.
     """
     depth = np.maximum(-height_nm, 0)
     bend = 1.6 * coarse_noise(rng, shape, pixel_nm, 2.5)

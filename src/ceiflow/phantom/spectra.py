@@ -1,8 +1,8 @@
 """Dual spectrum images: low loss and core loss of the same beam, with every order of plural scattering.
 
-Per pixel and in the Fourier space of the energy loss, the low loss is Z exp(sum_m t_m/lambda_m (S_m - 1)): Z the
-zero loss, S_m the single-scattering distribution of material m (Poisson statistics of independent losses). The
-core loss is the sum of edges and background for single inner-shell scattering, times the same.
+Per pixel and in the Fourier space of the energy loss, the low loss is Z exp(sum_m t_m/lambda_m (S_m - 1)):
+Z the zero loss, S_m the single-scattering distribution of material m (Poisson statistics of independent
+losses). The core loss is the sum of edges and background for single inner-shell scattering, times the same.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _core_density(
 
 
 def zero_loss_shift(beam: Beam, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(rows, columns) shift of the spectrum in eV: a slow drift along the scan, and jitter; zero on average."""
+    """(rows, columns) shift of the spectrum in eV: slow drift along the scan, and jitter; zero on average."""
     time = np.arange(shape[0] * shape[1]).reshape(shape) / max(shape[0] * shape[1] - 1, 1)
     shift = beam.drift_eV * (time - 0.5) + beam.jitter_eV * rng.standard_normal(shape)
     return shift - shift.mean()
@@ -114,6 +114,20 @@ def _slow_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
     a, b, phase = rng.normal(0, 0.6), rng.normal(0, 0.6), rng.uniform(0, 2 * math.pi)
     return a * x + b * y + 0.4 * np.sin(2.5 * x + 1.5 * y + phase)
+
+
+def _zero_loss(frequency: np.ndarray, beam: Beam, position_eV: np.ndarray) -> np.ndarray:
+    """Transform of the zero loss (n, frequencies) at n positions, integrated over channels and sampled.
+
+    Frequencies beyond those of the channels fold back, as sampling does; cut off, they would ring.
+    """
+    sigma = beam.zero_loss_fwhm_eV / (2 * math.sqrt(2 * math.log(2)))
+    step, total = beam.true_dispersion_eV, 0.0
+    for order in (-1, 0, 1):
+        f = frequency - order / step
+        shape = np.exp(-2 * (math.pi * sigma * f) ** 2) * np.sinc(f * step)
+        total = total + shape * np.exp(-2j * math.pi * np.outer(position_eV, f))
+    return total
 
 
 def expected_dual(
@@ -157,9 +171,6 @@ def expected_dual(
     density = np.stack([_core_density(materials[name], energy, beam, factors) for name in names]) * step
     paths = np.array([materials[name].mean_free_path_nm for name in names])
     elastic = np.array([materials[name].elastic_path_nm for name in names])
-    sigma = beam.zero_loss_fwhm_eV / (2 * math.sqrt(2 * math.log(2)))
-    zero_loss = np.exp(-2 * (math.pi * sigma * frequency) ** 2) * np.sinc(frequency * step)
-    to_low = np.exp(2j * math.pi * frequency * beam.low_start_eV)
     log_energy = np.log(np.maximum(energy, 50.0) / 280.0)
 
     core = np.empty((ways.shape[0], beam.channels))
@@ -168,15 +179,12 @@ def expected_dual(
         part = slice(start, start + _CHUNK)
         optical = ways[part] / paths
         transmitted = np.exp(-(ways[part] / elastic).sum(1))[:, None]
-        spectrum = (
-            zero_loss * np.exp(optical @ (single - 1)) * np.exp(-2j * math.pi * frequency * shift[part, None])
-        )
+        plural = np.exp(optical @ (single - 1))
         losses = (ways[part] @ density) * np.exp(-bend[part, None] * log_energy)
-        core[part] = fft.irfft(fft.rfft(losses) * spectrum, size)[:, pad : pad + beam.channels]
-        core[part] *= transmitted * beam.electrons
-        low[part] = (
-            fft.irfft(spectrum * to_low, size)[:, : beam.low_channels] * transmitted * beam.low_electrons
-        )
+        spread = fft.rfft(losses) * plural * _zero_loss(frequency, beam, shift[part])
+        core[part] = fft.irfft(spread, size)[:, pad : pad + beam.channels] * (transmitted * beam.electrons)
+        spread = plural * _zero_loss(frequency, beam, shift[part] - beam.low_start_eV)
+        low[part] = fft.irfft(spread, size)[:, : beam.low_channels] * (transmitted * beam.low_electrons)
     return (
         np.maximum(core, 0).reshape(*shape, beam.channels),
         np.maximum(low, 0).reshape(*shape, beam.low_channels),
