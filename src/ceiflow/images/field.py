@@ -162,6 +162,12 @@ def _bilinear(small: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     return lines[:, low] * (1 - part) + lines[:, high] * part
 
 
+def on_grid(small: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A map of block means on a finer grid of this shape, by linear interpolation."""
+    rows, columns = ((np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(shape, small.shape, strict=True))
+    return _bilinear(small.astype(np.float32), rows, columns)
+
+
 def average_where(values: np.ndarray, weight: np.ndarray, sigma: float, fallback: float) -> np.ndarray:
     """Gaussian average over the samples where `weight` is; `fallback` where none is in reach."""
     weight = weight.astype(np.float32)

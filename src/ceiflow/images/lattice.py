@@ -15,6 +15,7 @@ from ceiflow.images.field import (
     block_factor,
     clean,
     frame_is_far,
+    on_grid,
     pool,
     smooth,
 )
@@ -148,20 +149,28 @@ class Demodulator:
         self.transform = fft.fft2(flat * ramp[0][:, None] * ramp[1][None, :], workers=1)
         self.size = flat.shape
 
-    def amplitude(self, g_row: float, g_column: float, sigma_nm: float) -> np.ndarray:
-        """Complex amplitude of exp(2 pi i g r) in a Gaussian window of one standard deviation `sigma_nm`."""
+    def amplitude(self, g_row: float, g_column: float, sigma_nm: float, thin: int = 1) -> np.ndarray:
+        """Complex amplitude of exp(2 pi i g r) in a Gaussian window of one standard deviation `sigma_nm`.
+
+        With `thin` on a grid that is coarser still, by that factor.
+        """
         axes = []
-        for g, size, out in zip((g_row, g_column), self.size, self.shape, strict=True):
+        shape = tuple(max(8, n // thin) for n in self.shape)
+        for g, size, out in zip((g_row, g_column), self.size, shape, strict=True):
             centre = int(round(g * size * self.step))
             offset = fft.fftfreq(out, 1 / out).astype(int)
             frequency = (centre + offset) / (size * self.step) - g
             window = np.exp(-2 * (np.pi * sigma_nm * frequency) ** 2)
             # Coarse samples stand in the middle of their block of fine ones.
-            shift = np.exp(2j * np.pi * offset * (self.factor - 1) / 2 / size)
+            shift = np.exp(1j * np.pi * offset * (size / out - 1) / size)
             axes.append(((centre + offset) % size, (window * shift).astype(np.complex64)))
         (rows, weight_r), (columns, weight_c) = axes
         patch = self.transform[np.ix_(rows, columns)] * weight_r[:, None] * weight_c[None, :]
         return fft.ifft2(patch, workers=1) * (patch.size / (self.size[0] * self.size[1]))
+
+    def spread(self, small: np.ndarray) -> np.ndarray:
+        """A map of the coarser grid on the whole one, by linear interpolation."""
+        return on_grid(small, self.shape)
 
 
 def _taper(length: int, width: int) -> np.ndarray:
@@ -278,20 +287,19 @@ def sigma_ratio(band: dict, sigma: float) -> float:
 def _energies(demodulator, band, spots, sigma, coarse):
     """Energy in the position window, in the detection window, and the noise energy of the latter, all local."""
     wider = sigma * DETECTION_FRINGES / POSITION_FRINGES
-    extra = math.sqrt(wider**2 - sigma**2) / coarse
-    narrow_energy = np.zeros(demodulator.shape, np.float32)
-    wide_energy = np.zeros(demodulator.shape, np.float32)
+    thin = max(1, int(wider / (2.5 * coarse)))
+    narrow, wide = None, None
     for angle in band["directions"]:
         g = band["frequency"] * math.sin(angle), band["frequency"] * math.cos(angle)
-        narrow = demodulator.amplitude(*g, sigma)
-        narrow_energy = np.maximum(narrow_energy, np.abs(narrow) ** 2)
-        wide = ndimage.gaussian_filter(narrow, extra, mode="nearest", truncate=3.0)
-        wide_energy = np.maximum(wide_energy, np.abs(wide) ** 2)
-    noise = _noise(demodulator, band, spots, wider, coarse)
-    return narrow_energy, wide_energy, noise
+        one = np.abs(demodulator.amplitude(*g, sigma)) ** 2
+        two = np.abs(demodulator.amplitude(*g, wider, thin)) ** 2
+        narrow = one if narrow is None else np.maximum(narrow, one)
+        wide = two if wide is None else np.maximum(wide, two)
+    noise = _noise(demodulator, band, spots, wider, coarse * thin, thin)
+    return narrow.astype(np.float32), demodulator.spread(wide), demodulator.spread(noise)
 
 
-def _noise(demodulator, band, spots, sigma, coarse) -> np.ndarray:
+def _noise(demodulator, band, spots, sigma, step, thin) -> np.ndarray:
     """Noise energy about |g| from directions where no spot is: the lower half of them, local mean."""
     taken = [(s.g_row, s.g_column) for s in spots]
     energies = []
@@ -304,14 +312,16 @@ def _noise(demodulator, band, spots, sigma, coarse) -> np.ndarray:
         g = frequency * math.sin(angle), frequency * math.cos(angle)
         if any(min(math.hypot(g[0] - a, g[1] - b), math.hypot(g[0] + a, g[1] + b)) < reach for a, b in taken):
             continue
-        energies.append(np.abs(demodulator.amplitude(*g, sigma)) ** 2)
-        if len(energies) == CONTROLS and not several:
-            break
+        energies.append(np.abs(demodulator.amplitude(*g, sigma, thin)) ** 2)
     if not energies:
-        return np.full(demodulator.shape, np.inf, np.float32)
+        # Every direction is a lattice's: the least of a ring half as far out again.
+        for k in range(CONTROLS):
+            angle = math.pi * (k + 0.5) / CONTROLS
+            g = 1.4 * band["frequency"] * math.sin(angle), 1.4 * band["frequency"] * math.cos(angle)
+            energies.append(np.abs(demodulator.amplitude(*g, sigma, thin)) ** 2)
     # The mean of exponential values from their median: one control on a streak does not count.
     local = np.median(energies, axis=0) / math.log(2)
-    return smooth(local.astype(np.float32), 1.5 * sigma / coarse) + 1e-12
+    return smooth(local.astype(np.float32), 1.5 * sigma / step) + 1e-12
 
 
 def _positive(ratio, inside, coarse, sigma, trials) -> np.ndarray:

@@ -231,7 +231,10 @@ def _detected(
             / np.clip(smooth(image / level, widths["window"]), 0.05, None)
         )
         hit |= energy > np.median(energy[ground.mask]) + 5 * _deviation(energy[ground.mask])
-    hit = ndimage.binary_opening(hit, iterations=max(1, int(widths["window"] / 2)))
+    turns = max(1, int(widths["window"] / 2))
+    hit = ndimage.binary_opening(np.pad(hit, turns + 1, mode="edge"), iterations=turns)[
+        turns + 1 : -turns - 1, turns + 1 : -turns - 1
+    ]
     labels, count = ndimage.label(hit)
     if count == 0:
         return hit
