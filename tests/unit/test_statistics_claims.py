@@ -331,3 +331,12 @@ def test_pooled_states_and_cells_without_measurements_are_named(study):
     assert "differ in state" not in reason
     study.cells[0]["state"] = "discharged"
     assert "differ in state: charged, discharged" in study.judge(TEN)["reason"]
+
+
+def test_the_finer_modality_is_named_where_another_blurs_the_limit(study):
+    for i in range(3):
+        study.add(f"n{i}", "normal", [-6.0], modality="tem")
+    row = study.judge(ABSENT)
+    assert row["verdict"] == "cannot tell"
+    assert "hrtem alone would be fine enough" in row["reason"]
+    assert study.judge({**ABSENT, "modality": "hrtem"})["verdict"] == "supported"

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -182,3 +184,9 @@ def test_a_study_without_any_result_still_has_its_tables(tmp_path):
     (claim,) = rows_of(path["claims"])
     assert claim["verdict"] == "cannot tell"
     assert "condition=shorted" in claim["reason"]
+
+
+def test_the_room_is_light_to_import():
+    code = "import sys, ceiflow.statistics; print({'scipy', 'pandas', 'statsmodels'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -113,7 +113,11 @@ def absence(
     seen = presence(group, endpoint, margin, correlation)
     high = seen.upper(alpha)
     out = Finding(
-        numbers={"prevalence": seen.found / seen.regions if seen.regions else None, "prevalence_high": high}
+        numbers={
+            "prevalence": seen.found / seen.regions if seen.regions else None,
+            "prevalence_low": seen.lower(alpha),
+            "prevalence_high": high,
+        }
     )
     rare = max_prevalence is None or high <= max_prevalence
     out.reasons = [
@@ -208,12 +212,27 @@ def _missing(
     """What would decide an absence claim that is not decided."""
     missing = []
     if group.lod is not None and group.lod > margin:
-        missing.append(f"a smaller detection limit (now up to {shown(group.lod)}, margin {shown(margin)})")
+        finest = _fine_enough(group, margin)
+        missing.append(
+            f"a smaller detection limit (now up to {shown(group.lod)}, margin {shown(margin)}"
+            + (f"; {finest} alone would be fine enough)" if finest else ")")
+        )
     elif upper.high >= margin:
         missing.append(_for_margin(group, upper, margin, alpha))
     if unmet_prevalence is not None and seen.regions:
         missing.append(_for_prevalence(seen, len(group.cells), unmet_prevalence, alpha))
     return missing
+
+
+def _fine_enough(group: Group, margin: float) -> str:
+    """Modalities whose own detection limits lie within the margin in every cell."""
+    fine = []
+    for modality, items in sorted(group_by(group.observations, lambda item: item.modality).items()):
+        cells = group_by((item for item in items if item.lod is not None), lambda item: item.cell_id)
+        limits = [float(np.mean([item.lod for item in seen])) for seen in cells.values()]
+        if len(limits) == len(group.cells) and max(limits) <= margin:
+            fine.append(modality)
+    return " or ".join(fine)
 
 
 def _for_margin(group: Group, upper: bounds.MeanLimits, margin: float, alpha: float) -> str:

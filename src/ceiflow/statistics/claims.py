@@ -43,6 +43,7 @@ CLAIM_COLUMNS = [
     "low",
     "high",
     "prevalence",
+    "prevalence_low",
     "prevalence_high",
     "max_prevalence",
     "p_permutation",

@@ -105,9 +105,8 @@ def permutation_p(
     slack = 1e-9 * max(1e-300, float(np.abs(values).sum()))
     above = (np.count_nonzero(sums >= observed - slack) + extra) / (sums.size + extra)
     below = (np.count_nonzero(sums <= observed + slack) + extra) / (sums.size + extra)
-    if direction == "greater":
-        return above
-    return below if direction == "less" else min(1.0, 2 * min(above, below))
+    p = {"greater": above, "less": below, "two_sided": min(1.0, 2 * min(above, below))}
+    return float(p[direction])
 
 
 def smallest_p(n_test: int, n_reference: int, direction: str) -> float:
