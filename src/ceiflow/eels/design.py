@@ -1,8 +1,14 @@
 """The model of a core-loss spectrum as columns: background, edges spread by plural scattering, near-edge lines.
 
-An element's areal density comes from its edge continuum, which is what cross-sections describe. What stands
-within some tens of eV of the onset (white lines, resonances, where solid state and not the atom decides) has
-columns of its own, so that it cannot bend the continuum. Its counts, in turn, are those of all its columns.
+What stands within some tens of eV of an onset (white lines, resonances: where the solid and not the atom
+decides) has columns of its own, so that it cannot bend the continuum. How an areal density follows:
+
+- K edges: the solid only moves intensity about near the onset. The density is that of all counts, continuum
+  and lines, within 50 eV of the onset, over the partial cross-section of those 50 eV.
+- L edges: white lines are transitions to bound states that the hydrogenic cross-section leaves out. The
+  density is that of the continuum alone, with broad corrections of its shape, over the same 50 eV.
+
+The counts of an element are those of all its columns in both cases.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from ceiflow.eels.table import Edge
 # An edge needs this much background below it and continuum above it to be told from the background.
 ROOM_BELOW_EV = 12.0
 ROOM_ABOVE_EV = 30.0
+PARTIAL_WINDOW_EV = 50.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,10 @@ class Design:
     elements : tuple of str
     near : tuple of (n, k) array
         Near-edge lines of each element, unit height before the convolution.
+    near_atoms : tuple of (k,) array
+        What a unit of each line adds to the element's areal density, in units of the continuum's amplitude.
+    near_freedom : tuple of (k,) array
+        How far each line's height may leave zero, in units of the edge's jump (one sigma).
     """
 
     energy_eV: np.ndarray
@@ -46,6 +57,8 @@ class Design:
     continuum: np.ndarray
     elements: tuple[str, ...]
     near: tuple[np.ndarray, ...]
+    near_atoms: tuple[np.ndarray, ...]
+    near_freedom: tuple[np.ndarray, ...]
 
     @property
     def log_energy(self) -> np.ndarray:
@@ -93,13 +106,45 @@ def elements_in_view(
     return inside, reasons
 
 
-def near_edge_lines(edge: Edge) -> list[tuple[float, float]]:
-    """Energy and width of the Gaussians that may stand at an edge."""
+@dataclass(frozen=True)
+class NearLine:
+    """A Gaussian of the near edge.
+
+    `freedom` is the standard deviation of its height in units of the edge's jump; `counted` lines belong to
+    the atoms' share of the cross-section.
+    """
+
+    energy_eV: float
+    sigma_eV: float
+    freedom: float
+    counted: bool
+
+
+def near_edge_lines(edge: Edge) -> list[NearLine]:
+    """The Gaussians that may stand at an edge: lines, then broad ones for where a continuum's shape is crude."""
     if edge.second_eV is None:
+        lines = [NearLine(at, width, 3.0, True) for at, width in edge.features]
         last = edge.features[-1][0]
-        return [*edge.features, (last + 10.0, 6.0)] if edge.element != "F" else list(edge.features)
+        return [*lines, NearLine(last + 9.0, 5.0, 1.0, True), NearLine(last + 21.0, 8.0, 0.3, True)]
     (first, width), (second, wide) = edge.features
-    return [(first - 1.1, width), (first + 1.1, width), (second, wide), (second + 7.0, 4.0)]
+    white = [(first - 1.1, width), (first + 1.1, width), (second - 1.2, wide), (second + 1.2, wide)]
+    broad = [(0.5 * (first + second), 3.0), (second + 8.0, 5.0), (second + 20.0, 8.0)]
+    return [
+        *(NearLine(at, sigma, 6.0, False) for at, sigma in white),
+        *(NearLine(at, sigma, 0.4, True) for at, sigma in broad),
+    ]
+
+
+def _atoms_of_lines(section: CrossSection, step: float) -> np.ndarray:
+    """Share of a partial cross-section that each line of unit height per channel makes up."""
+    edge = section.edge
+    grid = np.arange(edge.onset_eV - 8.0, edge.onset_eV + PARTIAL_WINDOW_EV, 0.05)
+    partial = np.sum(section(grid)) * 0.05
+    areas = [
+        np.sum(np.exp(-0.5 * ((grid - line.energy_eV) / line.sigma_eV) ** 2)) * 0.05 * line.counted
+        for line in near_edge_lines(edge)
+    ]
+    return np.array(areas) / (partial * step)
 
 
 def build_design(
@@ -130,17 +175,19 @@ def build_design(
     extended = energy_eV[0] + step * np.arange(-before, energy_eV.size + after)
     extended = np.maximum(extended, 1.0)
     inside = slice(before, before + energy_eV.size)
-    continuum, near = [], []
+    continuum, near, atoms, freedom = [], [], [], []
     for element in elements:
         section = cross_sections[element]
         # The mean over a channel, not the value at its middle: the jump may fall within it.
         values = np.mean([section(extended + shift * step) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)], axis=0)
         continuum.append(convolve(values * step, weights, zero)[inside])
         lines = [
-            convolve(np.exp(-0.5 * ((extended - at) / width) ** 2), weights, zero)[inside]
-            for at, width in near_edge_lines(section.edge)
+            convolve(np.exp(-0.5 * ((extended - line.energy_eV) / line.sigma_eV) ** 2), weights, zero)[inside]
+            for line in near_edge_lines(section.edge)
         ]
         near.append(np.stack(lines, axis=1))
+        atoms.append(_atoms_of_lines(section, step))
+        freedom.append(np.array([line.freedom for line in near_edge_lines(section.edge)]))
     centre = float(np.sqrt(energy_eV[0] * energy_eV[-1]))
     columns = np.stack(continuum, axis=1) if continuum else np.zeros((energy_eV.size, 0))
-    return Design(energy_eV, centre, exponent, curvature, columns, tuple(elements), tuple(near))
+    return Design(energy_eV, centre, exponent, curvature, columns, tuple(elements), tuple(near), tuple(atoms), tuple(freedom))

@@ -10,7 +10,7 @@ from ceiflow.eels.table import Edge, chosen_edges
 from ceiflow.eels.window import usable_window
 
 COARSE_CHANNEL_EV = 1.0
-SIGNIFICANT = 30.0
+SIGNIFICANT = 25.0
 PRIOR_DISPERSION = 0.004
 
 
@@ -150,33 +150,35 @@ def calibrate_axis(
     edges = _in_view(list(chosen_edges(elements).values()), energy, max_offset_eV)
     if not edges or energy.size < 50:
         return None
-    fine = _Spectrum(energy, counts, 0.3)
-    offset, slope, scale = _locate(
+    offset, slope = _locate(
         energy, counts, edges, prior_offset_eV, prior_se_eV, max_offset_eV, max_dispersion_error
     )
-    centre = 0.5 * (energy[0] + energy[-1])
-    found: list[tuple[Edge, float, float]] = []
-    for _ in range(2):
-        found = _place_edges(fine, edges, offset, slope, centre)
-        if not found:
+    centre = float(0.5 * (energy[0] + energy[-1]))
+    prior = (prior_offset_eV, prior_se_eV)
+    line, found = None, []
+    for reach in (5.0, 3.0):
+        peaks = find_peaks(energy, counts, edges, offset, slope, centre, reach)
+        if not peaks:
             return None
-        offset, slope, offset_se, slope_se = _robust_line(found, prior_offset_eV, prior_se_eV, centre, slope)
-    at_middle = offset + slope * (middle - centre)
-    middle_se = float(np.hypot(offset_se, slope_se * (middle - centre)))
-    result = AxisCalibration(float(at_middle), middle_se, float(1 - slope), float(slope_se), middle, "edges")
-    for edge, shift, error in found:
-        position = edge.features[0][0] + shift
-        residual = float(result.apply(np.array(position)) - edge.features[0][0])
+        line, found = assign_references(peaks, prior, centre, slope)
+        offset, slope = line.offset, line.slope
+    at_middle = line.offset + line.slope * (middle - centre)
+    middle_se = float(np.hypot(line.offset_se, line.slope_se * (middle - centre)))
+    result = AxisCalibration(
+        float(at_middle), middle_se, float(1 - line.slope), float(line.slope_se), middle, "edges"
+    )
+    for peak, expected, error in found:
+        residual = float(result.apply(np.array(peak.position_eV)) - expected)
         result.edges.append(
             {
-                "edge": edge.name,
-                "expected_eV": edge.features[0][0],
-                "found_eV": round(position, 3),
+                "edge": peak.edge.name,
+                "expected_eV": expected,
+                "found_eV": round(peak.position_eV, 3),
                 "residual_eV": round(residual, 3),
                 "se_eV": round(error, 3),
             }
         )
-    if slope_se == 0:
+    if line.slope_se == 0:
         result.flags.append("dispersion not measured: fewer than two edges far enough apart")
     return result
 
@@ -189,8 +191,8 @@ def _locate(
     prior_se: float,
     max_offset: float,
     max_error: float,
-) -> tuple[float, float, float]:
-    """The best cell of the grid, then of a finer one around it: offset at mid range, slope, misfit scale."""
+) -> tuple[float, float]:
+    """The best cell of the grid, then of a finer one around it: offset at mid range, slope."""
     coarse = _Spectrum(energy, counts, COARSE_CHANNEL_EV)
     offsets = np.arange(-max_offset, max_offset + 0.5, 1.0)
     several = len(edges) > 1
@@ -207,68 +209,158 @@ def _locate(
         total = total + _prior_cost(slopes, 0.0, PRIOR_DISPERSION)[None, :]
         i, j = np.unravel_index(int(np.argmin(total)), total.shape)
         offset, slope = float(offsets[i]), float(slopes[j])
-    return offset, slope, scale
+    return offset, slope
 
 
-def _place_edges(
-    spectrum: _Spectrum, edges: list[Edge], offset: float, slope: float, centre: float
-) -> list[tuple[Edge, float, float]]:
-    """Shift of each significant edge on the file's axis, and its error with that of the reference."""
-    true = spectrum.energy - offset - slope * (spectrum.energy - centre)
-    in_range = [e for e in edges if true[0] + 8 < e.features[0][0] < true[-1] - 8]
-    columns = {edge.name: _templates(edge, true, 0.3) for edge in in_range}
-    everything = np.concatenate(list(columns.values()), axis=1) if columns else np.zeros((true.size, 0))
-    reference = spectrum.misfit(everything)
-    scale = max(reference / max(true.size - everything.shape[1] - 4, 1), 1.0)
-    trials = np.arange(-4.0, 4.01, 0.25)
-    placed = []
-    for edge in in_range:
-        others = [value for name, value in columns.items() if name != edge.name]
-        rest = np.concatenate(others, axis=1) if others else np.zeros((true.size, 0))
-        if (spectrum.misfit(rest) - reference) / scale < SIGNIFICANT:
+@dataclass(frozen=True)
+class Peak:
+    """A narrow peak at an edge: its place on the file's axis and its statistical error."""
+
+    edge: Edge
+    position_eV: float
+    se_eV: float
+
+
+def find_peaks(
+    energy: np.ndarray,
+    counts: np.ndarray,
+    edges: list[Edge],
+    offset: float,
+    slope: float,
+    centre: float,
+    reach: float,
+) -> list[Peak]:
+    """The strongest narrow peak at every edge that has references, where it is significant.
+
+    Parameters
+    ----------
+    energy, counts : (n,) array
+    edges : list of Edge
+    offset, slope, centre : float
+        The calibration so far.
+    reach : float
+        How many eV a peak may stand from where that expects it.
+    """
+    peaks = []
+    for edge in edges:
+        if not edge.references:
             continue
-        cost = np.array(
-            [
-                spectrum.misfit(np.concatenate([rest, _templates(edge, true - trial, 0.3)], axis=1))
-                for trial in trials
-            ]
-        )
-        chance = np.exp(-0.5 * (cost - cost.min()) / scale)
-        chance /= chance.sum()
-        extra = float(chance @ trials)
-        spread = float(np.sqrt(chance @ (trials - extra) ** 2 + 0.05**2))
-        expected = edge.features[0][0]
-        # true energy t stands at file energy f: t = f - offset - slope (f - centre)
-        position = (expected + extra + offset - slope * centre) / (1 - slope)
-        placed.append((edge, float(position - expected), float(np.hypot(spread, edge.reference_se_eV))))
-    return placed
+        expected = np.array([at for at, _ in edge.references])
+        on_file = (expected + offset - slope * centre) / (1 - slope)
+        low, high = on_file.min() - reach, on_file.max() + reach
+        if low < energy[0] + 6 or high > energy[-1] - 8:
+            continue
+        peak = _strongest_peak(energy, counts, low, high)
+        if peak is not None:
+            peaks.append(Peak(edge, *peak))
+    return peaks
+
+
+def _strongest_peak(energy: np.ndarray, counts: np.ndarray, low: float, high: float) -> tuple[float, float] | None:
+    """Place and error of the narrow peak between `low` and `high` that a local fit gains most from.
+
+    The local model is a parabola, a step below the peak (the edge itself) and a Gaussian of three widths.
+    """
+    from scipy.special import ndtr
+
+    trials = np.arange(low, high + 1e-9, 0.1)
+    best: tuple[float, float, float] | None = None
+    costs = np.full(trials.size, np.inf)
+    gains = np.zeros(trials.size)
+    for k, at in enumerate(trials):
+        inside = np.abs(energy - at) <= 7.0
+        x, y = energy[inside] - at, counts[inside]
+        root = 1 / np.sqrt(np.maximum(y.mean(), 1.0) * np.ones_like(y))
+        smooth = [np.ones_like(x), x, x**2, ndtr(x / 1.5)]
+        bare = np.stack(smooth, 1) * root[:, None]
+        target = y * root
+        without = _residual(bare, target)[0]
+        for width in (0.7, 1.1, 1.6, 2.1):
+            line = np.exp(-0.5 * (x / width) ** 2) * root
+            cost, solution = _residual(np.concatenate([bare, line[:, None]], 1), target)
+            scale = max(cost / max(x.size - 5, 1), 1.0)
+            gain = (without - cost) / scale
+            if solution[-1] > 0 and gain > gains[k]:
+                gains[k], costs[k] = gain, scale
+    k = int(np.argmax(gains))
+    if gains[k] < SIGNIFICANT or k in (0, trials.size - 1):
+        return None
+    near = slice(max(k - 3, 0), k + 4)
+    curve = np.polyfit(trials[near] - trials[k], gains[near], 2)
+    if curve[0] >= 0:
+        return None
+    best = (trials[k] - curve[1] / (2 * curve[0]), 1 / np.sqrt(-curve[0]), gains[k])
+    return float(best[0]), float(np.hypot(min(best[1], 2.0), 0.1))
+
+
+def _residual(columns: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+    solution = np.linalg.lstsq(columns, target, rcond=None)[0]
+    return float(np.sum((target - columns @ solution) ** 2)), solution
+
+
+@dataclass(frozen=True)
+class _Line:
+    offset: float
+    slope: float
+    offset_se: float
+    slope_se: float
+    cost: float
+
+
+def assign_references(
+    peaks: list[Peak], prior: tuple[float, float], centre: float, slope: float
+) -> tuple[_Line, list[tuple[Peak, float, float]]]:
+    """Which reference each peak is, and the line through their shifts: the choice that agrees best.
+
+    Parameters
+    ----------
+    peaks : list of Peak
+    prior : (offset_eV, se_eV)
+        What is known beforehand about the offset.
+    centre, slope : float
+        Origin of the line, and where its slope starts.
+    """
+    from itertools import product
+
+    best, chosen = None, ()
+    for choice in product(*(peak.edge.references for peak in peaks)):
+        at = np.array([peak.position_eV for peak in peaks]) - centre
+        shift = np.array([peak.position_eV - expected for peak, (expected, _) in zip(peaks, choice, strict=True)])
+        error = np.array([np.hypot(peak.se_eV, se) for peak, (_, se) in zip(peaks, choice, strict=True)])
+        line = _robust_line(at, shift, error, prior, slope)
+        if best is None or line.cost < best.cost - 1e-9:
+            best, chosen = line, choice
+    found = [
+        (peak, expected, float(np.hypot(peak.se_eV, se)))
+        for peak, (expected, se) in zip(peaks, chosen, strict=True)
+    ]
+    return best, found
 
 
 def _robust_line(
-    found: list[tuple[Edge, float, float]], prior: float, prior_se: float, centre: float, slope: float
-) -> tuple[float, float, float, float]:
-    """Offset at `centre` and slope of the shifts, by Student weights; slope only where edges are far apart."""
-    at = np.array([edge.features[0][0] + shift for edge, shift, _ in found]) - centre
-    shift = np.array([item[1] for item in found])
-    error = np.array([item[2] for item in found])
+    at: np.ndarray, shift: np.ndarray, error: np.ndarray, prior: tuple[float, float], slope: float
+) -> _Line:
+    """Offset and slope by Student weights; a slope only where edges are far apart."""
     measurable = np.ptp(at) > 60.0
-    rows = [np.stack([np.ones_like(at), at], 1), [[1.0, 0.0]], [[0.0, 1.0]]]
-    design = np.concatenate(rows)
-    target = np.concatenate([shift, [prior, 0.0]])
-    sigma = np.concatenate([error, [prior_se, PRIOR_DISPERSION]])
+    design = np.concatenate([np.stack([np.ones_like(at), at], 1), [[1.0, 0.0]], [[0.0, 1.0]]])
+    target = np.concatenate([shift, [prior[0], 0.0]])
+    sigma = np.concatenate([error, [prior[1], PRIOR_DISPERSION]])
     if not measurable:
         design[:, 1] = 0.0
-    # The prior on the dispersion holds for an axis that was never far off; a slope well outside is data.
-    solution = np.array([np.median(shift - slope * at), slope if measurable else 0.0])
-    covariance = np.zeros((2, 2))
-    for _ in range(30):
+    start = slope if measurable else 0.0
+    solution = np.array([np.median(shift - start * at), start])
+    for _ in range(40):
         residual = (target - design @ solution) / sigma
         weight = 4.0 / (3.0 + residual**2) / sigma**2
         matrix = design.T @ (weight[:, None] * design)
         if not measurable:
             matrix[1, 1] = 1.0
         solution = np.linalg.solve(matrix, design.T @ (weight * target))
-        covariance = np.linalg.inv(matrix)
-    spread = max(float(np.mean((residual[:-2] ** 2) * 4.0 / (3.0 + residual[:-2] ** 2))), 0.5)
+    residual = (target - design @ solution) / sigma
+    covariance = np.linalg.inv(matrix)
+    spread = max(float(np.mean(residual[:-2] ** 2 * 4.0 / (3.0 + residual[:-2] ** 2))), 0.5)
     errors = np.sqrt(np.diag(covariance) * spread)
-    return float(solution[0]), float(solution[1]), float(errors[0]), float(errors[1]) if measurable else 0.0
+    cost = float(np.sum(4.0 * np.log1p(residual**2 / 3.0)))
+    return _Line(
+        float(solution[0]), float(solution[1]), float(errors[0]), float(errors[1]) if measurable else 0.0, cost
+    )

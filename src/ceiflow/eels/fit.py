@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import factorial
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from ceiflow.eels.design import Design
 # Pixels whose sums go through the processor together; fixed, so that no result depends on how a file is read.
 BATCH = 256
 SLOPE_SPREAD = 0.15
-NEAR_EDGE_FREEDOM = 1.0
+# Error of the exponent with which a hydrogenic cross-section falls off.
+SLOPE_ERROR = 0.15
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class SpectrumFit:
     Parameters
     ----------
     theta : (E,) array
-        Amplitudes of the edge continua, in the design's unit (atoms nm^-2 times incident electrons).
+        Atoms nm^-2 times incident electrons (see `ceiflow.eels.design`).
+    continuum : (E,) array
+        Amplitudes of the edge continua alone, in the same unit.
     covariance : (E, E) array
         Counting noise only, with the background's and the near-edge terms' share.
     near : list of (k,) array
@@ -49,6 +53,7 @@ class SpectrumFit:
     """
 
     theta: np.ndarray
+    continuum: np.ndarray
     covariance: np.ndarray
     near: list[np.ndarray]
     amplitude: float
@@ -71,8 +76,8 @@ def fit_spectrum(
 ) -> SpectrumFit:
     """Fit one (summed) spectrum: power law, edge continua and free near-edge lines.
 
-    Near-edge lines are held by a broad Gaussian prior about zero, as wide as the edge itself is high, so that
-    where an element is absent they do not invent one.
+    Near-edge lines are held by Gaussian priors about zero in units of the edge's own jump, so that where an
+    element is absent they do not invent one.
 
     Parameters
     ----------
@@ -94,12 +99,12 @@ def fit_spectrum(
     near = [lines if free_near else lines[:, :0] for lines in design.near]
     widths = [lines.shape[1] for lines in near]
     edge_columns = np.concatenate([design.continuum, *near], axis=1) if number else np.zeros((counts.size, 0))
+    freedom = np.concatenate([*design.near_freedom, np.zeros(0)]) if free_near else np.zeros(0)
     scale = np.maximum(np.abs(edge_columns).max(0, initial=0), 1e-300)
     log = design.log_energy
     exponent, curvature = _start_background(counts, design)
     model = _smooth_positive(counts)
     floor = max(1e-3 * model.mean(), 1e-9)
-    theta = np.zeros(number)
     heights = np.full(number, np.sqrt(max(counts.mean(), 1.0)))
     for sweep in range(max(passes, 3) + 6):
         background = np.exp(-exponent * log - curvature * log**2)
@@ -108,16 +113,15 @@ def fit_spectrum(
         weight = 1 / np.maximum(noise.variance(np.maximum(model, floor)), 1e-12)
         gram = columns.T @ (weight[:, None] * columns)
         penalty = np.zeros(columns.shape[1])
-        penalty[len(base) + number :] = np.repeat(1 / (NEAR_EDGE_FREEDOM * heights) ** 2, widths)
+        penalty[len(base) + number :] = 1 / (np.repeat(heights, widths) * freedom) ** 2
         matrix = gram + np.diag(penalty)
         norm = 1 / np.sqrt(np.diag(matrix))
         inverse = norm[:, None] * np.linalg.pinv(norm[:, None] * matrix * norm, hermitian=True) * norm
         solution = inverse @ (columns.T @ (weight * counts))
         model = columns @ solution
-        theta = solution[len(base) : len(base) + number] / scale[:number]
         errors = np.sqrt(np.diag(inverse))[len(base) : len(base) + number]
-        # Height of the lines' prior: three times the edge's own jump, never less than its uncertainty.
-        heights = 3 * np.maximum(np.abs(solution[len(base) : len(base) + number]), errors)
+        # Scale of the lines' prior: the edge's own jump, never less than its uncertainty.
+        heights = np.maximum(np.abs(solution[len(base) : len(base) + number]), errors)
         step = -solution[1] / solution[0] if solution[0] > 0 else 0.0
         exponent += float(np.clip(step, -0.7, 0.7))
         if free_curvature and solution[0] > 0:
@@ -125,20 +129,61 @@ def fit_spectrum(
         if sweep >= max(passes, 3) and abs(step) < 1e-6:
             break
     k = len(base)
-    covariance = inverse[k : k + number, k : k + number] / np.outer(scale[:number], scale[:number])
+    atoms = _atoms_matrix(design, widths, free_near)
+    atoms = np.concatenate([np.zeros((number, k)), atoms / scale], axis=1)
+    covariance = atoms @ inverse @ atoms.T
     robust = misfit_covariance(columns, weight, counts - model, inverse, design.energy_eV)
-    robust = robust[k : k + number, k : k + number] / np.outer(scale[:number], scale[:number])
+    slopes = slope_covariance(columns, weight, solution, inverse, design, k)
+    robust = atoms @ (robust + slopes) @ atoms.T
+    continuum = solution[k : k + number] / scale[:number]
+    theta = atoms @ solution
     lines = np.split(solution[k + number :] / scale[number:], np.cumsum(widths)[:-1]) if number else []
     parts = [
-        theta[i] * design.continuum[:, i] + (near[i] @ lines[i] if widths[i] else 0.0) for i in range(number)
+        continuum[i] * design.continuum[:, i] + (near[i] @ lines[i] if widths[i] else 0.0) for i in range(number)
     ]
     edges = np.stack(parts, axis=1) if number else np.zeros((counts.size, 0))
     used = np.trace(inverse @ gram)
     chi2 = float(np.sum(weight * (counts - model) ** 2) / max(counts.size - used, 1))
     return SpectrumFit(
-        theta, covariance, list(lines), float(solution[0]), exponent, curvature,
+        theta, continuum, covariance, list(lines), float(solution[0]), exponent, curvature,
         model - edges.sum(1), model, edges, chi2, robust,
     )  # fmt: skip
+
+
+def _atoms_matrix(design: Design, widths: list[int], free_near: bool) -> np.ndarray:
+    """(E, E + lines): how edge columns add up to atoms."""
+    number = len(design.elements)
+    matrix = np.zeros((number, number + sum(widths)))
+    matrix[:, :number] = np.eye(number)
+    start = number
+    for i, width in enumerate(widths):
+        if free_near:
+            matrix[i, start : start + width] = design.near_atoms[i]
+        start += width
+    return matrix
+
+
+def slope_covariance(
+    columns: np.ndarray,
+    weight: np.ndarray,
+    solution: np.ndarray,
+    inverse: np.ndarray,
+    design: Design,
+    first: int,
+) -> np.ndarray:
+    """Covariance of the amplitudes if every cross-section may fall off a little faster or slower.
+
+    Each edge is multiplied by (E / onset)^e with e of standard deviation `SLOPE_ERROR`: what one element's
+    continuum does wrong above the next one's onset is taken for that next element.
+    """
+    result = np.zeros_like(inverse)
+    for i in range(len(design.elements)):
+        column = columns[:, first + i] * solution[first + i]
+        onset = design.energy_eV[int(np.argmax(np.abs(column) > 0.02 * np.abs(column).max()))]
+        bend = SLOPE_ERROR * column * np.log(np.maximum(design.energy_eV / onset, 1.0))
+        move = inverse @ (columns.T @ (weight * bend))
+        result += np.outer(move, move)
+    return result
 
 
 def _start_background(counts: np.ndarray, design: Design) -> tuple[float, float]:
@@ -195,6 +240,8 @@ class GroupModel:
         Mean amplitudes of all columns.
     owners : (d,) int array
         Which element each of `freedom` belongs to.
+    shape_atoms, freedom_atoms : (E,) array, (d,) array
+        What a unit of each column adds to its element's areal density.
     """
 
     background: np.ndarray
@@ -205,6 +252,8 @@ class GroupModel:
     mean: np.ndarray
     start: np.ndarray
     owners: np.ndarray
+    shape_atoms: np.ndarray
+    freedom_atoms: np.ndarray
 
     def __post_init__(self) -> None:
         columns = [self.background, self.background * self.log_energy]
@@ -214,6 +263,9 @@ class GroupModel:
         owner = np.concatenate([[-1, -1], np.arange(number), self.owners])
         # (E, m): counts of each element are this times the amplitudes.
         self.element_sums = np.where(owner[None, :] == np.arange(number)[:, None], totals[None, :], 0.0)
+        # (E, m): atoms nm^-2 times incident electrons of each element.
+        atoms = np.concatenate([[0.0, 0.0], self.shape_atoms, self.freedom_atoms])
+        self.element_atoms = np.where(owner[None, :] == np.arange(number)[:, None], atoms[None, :], 0.0)
 
 
 class BatchFitter:
@@ -243,8 +295,11 @@ class BatchFitter:
         self.upper = np.triu_indices(self.size)
         self.products = (self.whitened[:, self.upper[0]] * self.whitened[:, self.upper[1]]).astype(np.float32)
         self.prior = self.unwhiten.T @ (penalty[:, None] * self.unwhiten)
-        self.log = group.log_energy.astype(np.float32)
-        self.shape = group.background.astype(np.float32)
+        # Beyond first order the background's change of exponent is a Taylor series in ln E: more columns.
+        powers = [(-1.0) ** k / factorial(k) * group.log_energy**k for k in (2, 3, 4)]
+        bends = np.stack([group.background * power for power in powers])
+        self.expansion = np.concatenate([self.whitened.T, bends.astype(np.float32)])
+        self.information = float(np.sum(group.background * group.log_energy**2)) / noise.gain
 
     def fit(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fit up to `BATCH` pixels.
@@ -266,43 +321,40 @@ class BatchFitter:
         padded = np.zeros((BATCH, counts.shape[1]), np.float32)
         padded[:pixels] = counts
         level = np.maximum(padded.sum(1, dtype=np.float64) / self.relative.sum(), 1e-6)
-        penalty_scale = 1 / level
-        z = level[:, None] * np.linalg.solve(self.unwhiten, self.group.start)[None, :]
         expected = level[:, None].astype(np.float32) * self.relative.astype(np.float32)
-        model = expected
-        for step in range(self.passes):
-            low, high = (0.25, 8.0) if step else (0.999, 1.001)
-            weight = 1 / self.noise.variance(np.clip(model, low * expected, high * expected))
-            gram = np.empty((BATCH, self.size, self.size))
-            flat = (weight.astype(np.float32) @ self.products).astype(np.float64)
-            gram[:, self.upper[0], self.upper[1]] = flat
-            gram[:, self.upper[1], self.upper[0]] = flat
-            prior = self.prior[None] * (penalty_scale**2)[:, None, None]
-            residual = (padded - self._model(z)) * weight
-            gradient = (residual.astype(np.float32) @ self.whitened).astype(np.float64) - np.einsum(
-                "pij,pj->pi", prior, z
-            )
-            inverse = np.linalg.inv(gram + prior)
-            z = z + np.einsum("pij,pj->pi", inverse, gradient)
+        # The prior is on ratios: it scales with the pixel.
+        prior = self.prior[None] / (level**2)[:, None, None]
+        z = level[:, None] * np.linalg.solve(self.unwhiten, self.group.start)[None, :]
+        model, linearised = self._model(z), expected
+        for _ in range(self.passes):
+            weight = np.reciprocal(self.noise.variance(linearised).astype(np.float32))
+            gram = self._gram(weight) + prior
+            pull = np.matmul(prior, z[:, :, None])[:, :, 0]
+            gradient = (((padded - model) * weight) @ self.whitened).astype(np.float64) - pull
+            z = z + np.linalg.solve(gram, gradient[:, :, None])[:, :, 0]
             model = self._model(z)
-        chi2 = np.sum(weight * (padded - model) ** 2, axis=1, dtype=np.float64) / (
-            counts.shape[1] - self.size
-        )
+            linearised = np.clip(model, 0.25 * expected, 8.0 * expected)
+        residual = padded - model
+        chi2 = np.sum(weight * residual * residual, axis=1, dtype=np.float64)
         theta = z @ self.unwhiten.T
-        covariance = self.unwhiten @ inverse @ self.unwhiten.T
-        return theta[:pixels], covariance[:pixels], chi2[:pixels]
+        covariance = self.unwhiten @ np.linalg.inv(gram) @ self.unwhiten.T
+        return theta[:pixels], covariance[:pixels], chi2[:pixels] / (counts.shape[1] - self.size)
+
+    def _gram(self, weight: np.ndarray) -> np.ndarray:
+        """Normal matrices of all pixels by one matrix product."""
+        flat = (weight @ self.products).astype(np.float64)
+        gram = np.empty((weight.shape[0], self.size, self.size))
+        gram[:, self.upper[0], self.upper[1]] = flat
+        gram[:, self.upper[1], self.upper[0]] = flat
+        return gram
 
     def _model(self, z: np.ndarray) -> np.ndarray:
         """Expected counts; the background beyond first order in the exponent's step, where that is known."""
-        linear = z.astype(np.float32) @ self.whitened.T
         theta = z @ self.unwhiten[:2].T
         amplitude = theta[:, 0]
         step = np.where(amplitude > 0, -theta[:, 1] / np.where(amplitude > 0, amplitude, 1.0), 0.0)
-        # How well counts can tell the exponent: its variance is about that of a slope of ln E.
-        information = amplitude / self.noise.gain * np.sum(self.group.background * self.group.log_energy**2)
-        variance = 4 / np.maximum(
-            information, 1e-9
-        )  # edges take their share: correlation roughly doubles the error
-        step = np.clip(step * SLOPE_SPREAD**2 / (SLOPE_SPREAD**2 + variance), -1.0, 1.0).astype(np.float32)
-        bend = np.exp(-step[:, None] * self.log[None, :]) - 1 + step[:, None] * self.log[None, :]
-        return linear + amplitude.astype(np.float32)[:, None] * self.shape * bend
+        # How well counts tell the exponent; edges take their share, correlation about doubles its error.
+        variance = 4 / np.maximum(amplitude * self.information, 1e-9)
+        step = np.clip(step * SLOPE_SPREAD**2 / (SLOPE_SPREAD**2 + variance), -0.7, 0.7)
+        bends = amplitude[:, None] * step[:, None] ** np.array([2, 3, 4])
+        return np.concatenate([z, bends], axis=1).astype(np.float32) @ self.expansion

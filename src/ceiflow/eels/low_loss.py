@@ -53,17 +53,46 @@ def zero_loss_and_total(
     tail_channels = energy_eV <= -split_eV
     tail = np.clip(spectra[..., tail_channels].sum(-1), 0, None)
     step = energy_eV[1] - energy_eV[0]
-    around = np.abs(energy_eV - split_eV) <= 1.0
-    mirrored = np.abs(energy_eV + split_eV) <= 1.0
-    level = spectra[..., around].mean(-1) - (spectra[..., mirrored].mean(-1) if mirrored.any() else 0.0)
-    wing = np.clip(0.5 * np.clip(level, 0, None) * split_eV / step, 0, 0.2 * np.clip(core, 0, None))
+    span = max(1.5, 3 * step)
+    above = (energy_eV >= split_eV) & (energy_eV < split_eV + span)
+    mirror = (energy_eV <= -split_eV) & (energy_eV > -split_eV - span)
+    level = spectra[..., above].mean(-1) - (spectra[..., mirror].mean(-1) if mirror.any() else 0.0)
+    slope = np.clip(level, 0, None) / (split_eV + span / 2)
+    wing = np.clip(0.5 * slope * split_eV**2 / step, 0, 0.2 * np.clip(core, 0, None))
     return np.clip(core + tail - wing, 0, total), total
 
 
+def missing_tail(energy_eV: np.ndarray, spectrum: np.ndarray, split_eV: float) -> float:
+    """Inelastic counts beyond the end of the range, as a share of those within, by a power law.
+
+    Parameters
+    ----------
+    energy_eV, spectrum : (n,) array
+        Zero loss at 0, dark level removed; the sum of many pixels.
+    split_eV : float
+    """
+    last = energy_eV[-1]
+    inside = energy_eV > 0.6 * last
+    inelastic = float(spectrum[energy_eV > split_eV].sum())
+    if last < 40.0 or inside.sum() < 10 or not inelastic > 0:
+        return 0.0
+    halves = np.array_split(np.flatnonzero(inside), 2)
+    levels = [max(float(spectrum[half].mean()), 0.0) for half in halves]
+    places = [float(energy_eV[half].mean()) for half in halves]
+    if min(levels) <= 0:
+        return 0.0
+    exponent = np.clip(np.log(levels[0] / levels[1]) / np.log(places[1] / places[0]), 2.0, 6.0)
+    end = levels[1] * (last / places[1]) ** -exponent
+    beyond = end * last / (exponent - 1) / (energy_eV[1] - energy_eV[0])
+    return float(min(beyond / inelastic, 0.2))
+
+
 def thickness_over_mfp(
-    zero_loss: np.ndarray, total: np.ndarray, gain: float = 1.0
+    zero_loss: np.ndarray, total: np.ndarray, gain: float = 1.0, missing: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """t/lambda by the log-ratio and its standard error; NaN where there are no counts.
+
+    `missing` is the share of inelastic counts that lie beyond the recorded range (`missing_tail`).
 
     References
     ----------
@@ -71,6 +100,7 @@ def thickness_over_mfp(
     """
     zero_loss, total = np.asarray(zero_loss, np.float64), np.asarray(total, np.float64)
     good = (zero_loss > 0) & (total > 0)
+    total = total + missing * np.clip(total - zero_loss, 0, None)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(good, np.log(total / zero_loss), np.nan)
         variance = gain * np.clip(total - zero_loss, 0.5 * gain, None) / (total * zero_loss)

@@ -107,15 +107,21 @@ def choose_curvature(counts: np.ndarray, design: Design, noise: object, passes: 
     return bent.curvature if gain > CURVATURE_SIGMA**2 and abs(bent.curvature) < 1.5 else 0.0
 
 
-def _shape(fit: SpectrumFit, design: Design, i: int, fallback: SpectrumFit | None) -> tuple[np.ndarray, bool]:
-    """Near edge of element i for unit theta, learnt from its group or else from all pixels."""
+def _shape(
+    fit: SpectrumFit, design: Design, i: int, fallback: SpectrumFit | None
+) -> tuple[np.ndarray, float, bool]:
+    """Near edge of element i for a unit of its continuum, learnt from its group or else from all pixels.
+
+    Returns its counts, the atoms it stands for, and whether it was learnt at all.
+    """
     for candidate in (fit, fallback):
         if candidate is None:
             continue
         error = np.sqrt(max(candidate.covariance[i, i], 0.0))
-        if candidate.theta[i] > 10 * error > 0:
-            return design.near[i] @ (candidate.near[i] / candidate.theta[i]), True
-    return np.zeros(design.energy_eV.size), False
+        if candidate.theta[i] > 10 * error > 0 and candidate.continuum[i] > 0.3 * candidate.theta[i]:
+            ratio = candidate.near[i] / candidate.continuum[i]
+            return design.near[i] @ ratio, float(design.near_atoms[i] @ ratio), True
+    return np.zeros(design.energy_eV.size), 0.0, False
 
 
 def group_model(
@@ -126,17 +132,18 @@ def group_model(
     summed = type(noise)(noise.gain, noise.read_noise * np.sqrt(pixels), 0.0)
     fit = fit_spectrum(counts, design, summed, passes)
     design = design.with_background(fit.exponent, fit.curvature)
-    shapes, freedom, penalty, owners = [], [], [], []
+    shapes, freedom, penalty, owners, atoms = [], [], [], [], []
     for i in range(len(design.elements)):
-        lines, learnt = _shape(fit, design, i, overall)
+        lines, share, learnt = _shape(fit, design, i, overall)
+        atoms.append(share)
         shapes.append(design.continuum[:, i] + lines)
         if learnt:
-            typical = max(fit.theta[i], np.sqrt(max(fit.covariance[i, i], 0.0)), 1e-300) / pixels
+            typical = max(fit.continuum[i], np.sqrt(max(fit.covariance[i, i], 0.0)), 1e-300) / pixels
             freedom.append(lines)
             owners.append(i)
             penalty.append(1 / (PIXEL_FREEDOM * typical) ** 2)
     size = counts.size
-    theta = np.clip(fit.theta, 0, None) / pixels
+    theta = np.clip(fit.continuum, 0, None) / pixels
     start = np.concatenate([[fit.amplitude / pixels, 0.0], theta, np.zeros(len(freedom))])
     return GroupModel(
         design.background,
@@ -147,6 +154,8 @@ def group_model(
         np.maximum(fit.model, 0) / pixels,
         start,
         np.array(owners, dtype=np.int64),
+        1 + np.array(atoms),
+        np.array(atoms)[owners] if owners else np.zeros(0),
     )
 
 
@@ -199,7 +208,7 @@ def _run(source: Source, group: np.ndarray, fitters: list[BatchFitter], block: i
         rows = np.array([pixel for pixel, _ in waiting[index]])
         spectra = np.stack([spectrum for _, spectrum in waiting[index]])
         waiting[index].clear()
-        _store(result, rows, spectra, fitters[index], number)
+        _store(result, rows, spectra, fitters[index])
 
     for where, batch in fixed_batches(source.core, block):
         spectra = batch[:, source.channels]
@@ -215,18 +224,16 @@ def _run(source: Source, group: np.ndarray, fitters: list[BatchFitter], block: i
     return result
 
 
-def _store(
-    result: PixelFits, rows: np.ndarray, spectra: np.ndarray, fitter: BatchFitter, number: int
-) -> None:
+def _store(result: PixelFits, rows: np.ndarray, spectra: np.ndarray, fitter: BatchFitter) -> None:
     total = spectra.sum(1, dtype=np.float64)
     theta, covariance, chi2 = fitter.fit(spectra)
     sums = fitter.group.element_sums
     counts = theta @ sums.T
     variance = np.einsum("ei,pij,ej->pe", sums, covariance, sums)
     good = total > 0
-    inside = slice(2, 2 + number)
-    result.theta[rows] = np.where(good[:, None], theta[:, inside], np.nan)
-    deviation = np.sqrt(np.clip(np.einsum("pii->pi", covariance)[:, inside], 0, None))
+    atoms = fitter.group.element_atoms
+    deviation = np.sqrt(np.clip(np.einsum("ei,pij,ej->pe", atoms, covariance, atoms), 0, None))
+    result.theta[rows] = np.where(good[:, None], theta @ atoms.T, np.nan)
     result.theta_std[rows] = np.where(good[:, None], deviation, np.nan)
     result.counts[rows] = np.where(good[:, None], counts, np.nan)
     result.counts_std[rows] = np.where(good[:, None], np.sqrt(np.clip(variance, 0, None)), np.nan)

@@ -52,7 +52,8 @@ class LowLoss:
     energy_eV : (n,) array
     shared : bool
         One spectrum stands for all pixels.
-    split_eV, dark : float
+    split_eV, dark, missing : float
+        Between zero loss and inelastic; per channel; share of inelastic counts beyond the range.
     zero_loss, total : (p,) array
         Counts; one number repeated where `shared`.
     thickness, thickness_se : (p,) array
@@ -64,6 +65,7 @@ class LowLoss:
     shared: bool
     split_eV: float
     dark: float
+    missing: float
     zero_loss: np.ndarray
     total: np.ndarray
     thickness: np.ndarray
@@ -192,8 +194,9 @@ def _open_low_loss(
         one = ll.zero_loss_and_total(energy, summed / number - dark, split)
         zero, total = np.full(pixels, one[0]), np.full(pixels, one[1])
         note = "one low loss stands for all pixels: plural scattering and incident current are its"
-    value, error = ll.thickness_over_mfp(zero, total, noise.gain)
-    return LowLoss(signal, energy, not same, split, max(dark, 0.0), zero, total, value, error), note
+    missing = ll.missing_tail(energy, summed - dark * number, split)
+    value, error = ll.thickness_over_mfp(zero, total, noise.gain, missing)
+    return LowLoss(signal, energy, not same, split, max(dark, 0.0), missing, zero, total, value, error), note
 
 
 def to_json(value: Any) -> str:

@@ -23,29 +23,40 @@ def find_spikes(spectra: np.ndarray, threshold: float = THRESHOLD_SIGMA) -> np.n
         Row, column and channel of each.
     """
     spectra = np.asarray(spectra, np.float32)
-    rows, columns, size = spectra.shape
-    if size < 2 * (MAX_CHANNELS + 4):
+    size = spectra.shape[2]
+    reach = MAX_CHANNELS
+    if size < 2 * (reach + 4):
         return np.zeros((0, 3), np.int64)
-    # The level around a channel from both sides, leaving out what a spike may cover.
+    # A cheap sieve first: above both channels a spike's length away, by half the threshold.
+    level = np.maximum(np.maximum(spectra[..., : -2 * reach], spectra[..., 2 * reach :]), 1.0)
+    excess = spectra[..., reach:-reach] - level
+    sieve = np.argwhere((excess > 0) & (excess * excess > (0.5 * threshold) ** 2 * level))
+    sieve[:, 2] += reach
+    keep = [spot for spot in sieve if _stands_out(spectra, spot, threshold)]
+    return np.array(keep, dtype=np.int64).reshape(-1, 3)
+
+
+def _stands_out(spectra: np.ndarray, spot: np.ndarray, threshold: float) -> bool:
+    """Is a channel above the level on both its sides, by counting noise and by the scatter around it?"""
+    row, column, channel = spot
+    spectrum = spectra[row, column]
     inner, outer = MAX_CHANNELS, MAX_CHANNELS + 3
-    left = np.mean([np.roll(spectra, k, axis=2) for k in range(inner, outer)], axis=0)
-    right = np.mean([np.roll(spectra, -k, axis=2) for k in range(inner, outer)], axis=0)
-    level = np.maximum(left, right)
-    jumps = np.abs(np.diff(spectra, axis=2))
-    scatter = np.median(jumps, axis=2, keepdims=True) / 0.954
-    sigma = np.sqrt(np.maximum(level, 1.0) + scatter**2)
-    candidate = spectra - level > threshold * sigma
-    candidate[:, :, :outer] = candidate[:, :, -outer:] = False
-    found = np.argwhere(candidate)
-    keep = [index for index, spot in enumerate(found) if _alone(spectra, spot, sigma, threshold)]
-    return found[keep]
+    if channel < outer or channel >= spectrum.size - outer:
+        return False
+    left = spectrum[channel - outer + 1 : channel - inner + 1].mean()
+    right = spectrum[channel + inner : channel + outer].mean()
+    level = max(float(left), float(right), 1.0)
+    around = spectrum[max(channel - 40, 0) : channel + 41]
+    scatter = float(np.median(np.abs(np.diff(around)))) / 0.954
+    sigma = float(np.sqrt(level + scatter**2))
+    return spectrum[channel] - level > threshold * sigma and _alone(spectra, spot, sigma, threshold)
 
 
-def _alone(spectra: np.ndarray, spot: np.ndarray, sigma: np.ndarray, threshold: float) -> bool:
+def _alone(spectra: np.ndarray, spot: np.ndarray, sigma: float, threshold: float) -> bool:
     """Is the excess missing in the pixels around; without neighbours, is it narrower than any line."""
     row, column, channel = spot
     rows, columns, _ = spectra.shape
-    value, error = spectra[row, column, channel], sigma[row, column, channel]
+    value, error = spectra[row, column, channel], sigma
     near = [
         spectra[r, c]
         for r in range(max(row - 1, 0), min(row + 2, rows))

@@ -22,9 +22,10 @@ class Edge:
     second_eV : float or None
         Onset of L2.
     features : tuple of (energy_eV, sigma_eV)
-        Peaks that stand at known energies, most useful one first.
-    reference_se_eV : float
-        How far chemistry may move the first of them.
+        Peaks that may stand at an edge, as Gaussians; L3 and L2 lines for the L shell.
+    references : tuple of (energy_eV, se_eV)
+        Narrow peaks whose energy is known, and how far chemistry may move them: the strongest narrow peak of
+        the edge is one of these.
     """
 
     element: str
@@ -32,38 +33,51 @@ class Edge:
     onset_eV: float
     second_eV: float | None
     features: tuple[tuple[float, float], ...]
-    reference_se_eV: float
+    references: tuple[tuple[float, float], ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.element}_{self.shell}"
 
 
-# First feature: graphite-like pi*, pre-peak of layered oxides, L3 lines. The others are what else may stand
-# there: carbonyl and carbonate pi*, sigma* resonances, L2 lines.
+# Gaussians: graphite-like pi*, carbonyl and carbonate pi*, sigma* resonances; pre-peak of layered oxides,
+# carbonate pi*, main peak; white lines. References: graphite and carbonate pi* (Solomon et al. 2009,
+# Carbon K-edge NEXAFS; carbonate 290.3 eV), O K pre-peak and L3 lines as layered oxides show them.
 EDGES = {
     edge.element: edge
     for edge in (
-        Edge("B", "K", 188.0, None, ((191.5, 1.2), (199.0, 3.0)), 1.0),
+        Edge("B", "K", 188.0, None, ((191.5, 1.2), (199.0, 3.0))),
         Edge(
-            "C", "K", 284.0, None, ((285.4, 0.8), (288.4, 0.9), (290.3, 0.9), (293.0, 2.0), (299.0, 4.0)), 0.3
+            "C",
+            "K",
+            284.0,
+            None,
+            ((285.4, 0.8), (288.4, 0.9), (290.3, 0.9), (293.0, 2.0), (299.0, 4.0)),
+            ((285.4, 0.3), (288.5, 0.6), (290.3, 0.3)),
         ),
-        Edge("N", "K", 401.0, None, ((401.0, 1.2), (408.0, 3.0)), 1.0),
-        Edge("O", "K", 532.0, None, ((529.5, 1.1), (534.0, 1.2), (540.0, 2.6), (545.0, 3.5)), 0.5),
-        Edge("F", "K", 685.0, None, ((690.0, 2.0), (699.0, 5.0)), 1.5),
-        Edge("Na", "K", 1072.0, None, ((1075.0, 2.0), (1083.0, 4.0)), 1.5),
-        Edge("Mg", "K", 1305.0, None, ((1310.0, 2.5), (1318.0, 5.0)), 1.5),
-        Edge("Al", "K", 1560.0, None, ((1566.0, 2.5), (1573.0, 5.0)), 1.5),
-        Edge("Si", "K", 1839.0, None, ((1845.0, 2.5), (1855.0, 5.0)), 1.5),
-        Edge("Ti", "L", 456.0, 462.0, ((458.0, 1.2), (463.5, 1.4)), 0.7),
-        Edge("V", "L", 513.0, 521.0, ((517.5, 1.4), (524.5, 1.6)), 0.8),
-        Edge("Cr", "L", 575.0, 584.0, ((577.5, 1.4), (586.0, 1.7)), 0.8),
-        Edge("Mn", "L", 640.0, 651.0, ((642.5, 1.5), (653.3, 1.9)), 0.8),
-        Edge("Fe", "L", 708.0, 721.0, ((709.5, 1.4), (722.5, 1.8)), 0.8),
-        Edge("Co", "L", 779.0, 794.0, ((780.3, 1.3), (795.3, 1.7)), 0.6),
-        Edge("Ni", "L", 855.0, 872.0, ((854.5, 1.3), (872.0, 1.8)), 0.8),
-        Edge("Cu", "L", 931.0, 951.0, ((932.0, 1.3), (952.0, 1.8)), 1.0),
-        Edge("Zn", "L", 1020.0, 1043.0, ((1023.0, 2.0), (1046.0, 2.5)), 1.5),
+        Edge("N", "K", 401.0, None, ((401.0, 1.2), (408.0, 3.0))),
+        Edge(
+            "O",
+            "K",
+            532.0,
+            None,
+            ((529.5, 1.1), (534.0, 1.2), (540.0, 2.6), (545.0, 3.5)),
+            ((529.5, 0.5), (533.9, 0.6)),
+        ),
+        Edge("F", "K", 685.0, None, ((690.0, 2.0), (699.0, 5.0))),
+        Edge("Na", "K", 1072.0, None, ((1075.0, 2.0), (1083.0, 4.0))),
+        Edge("Mg", "K", 1305.0, None, ((1310.0, 2.5), (1318.0, 5.0))),
+        Edge("Al", "K", 1560.0, None, ((1566.0, 2.5), (1573.0, 5.0))),
+        Edge("Si", "K", 1839.0, None, ((1845.0, 2.5), (1855.0, 5.0))),
+        Edge("Ti", "L", 456.0, 462.0, ((458.0, 1.2), (463.5, 1.4)), ((458.0, 0.7),)),
+        Edge("V", "L", 513.0, 521.0, ((517.5, 1.4), (524.5, 1.6)), ((517.5, 0.8),)),
+        Edge("Cr", "L", 575.0, 584.0, ((577.5, 1.4), (586.0, 1.7)), ((577.5, 0.8),)),
+        Edge("Mn", "L", 640.0, 651.0, ((642.5, 1.5), (653.3, 1.9)), ((642.5, 0.8),)),
+        Edge("Fe", "L", 708.0, 721.0, ((709.5, 1.4), (722.5, 1.8)), ((709.5, 0.8),)),
+        Edge("Co", "L", 779.0, 794.0, ((780.3, 1.3), (795.3, 1.7)), ((780.3, 0.6),)),
+        Edge("Ni", "L", 855.0, 872.0, ((854.5, 1.3), (872.0, 1.8)), ((854.5, 0.6),)),
+        Edge("Cu", "L", 931.0, 951.0, ((932.0, 1.3), (952.0, 1.8)), ((932.0, 0.8),)),
+        Edge("Zn", "L", 1020.0, 1043.0, ((1023.0, 2.0), (1046.0, 2.5))),
     )
 }
 

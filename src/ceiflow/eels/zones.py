@@ -253,13 +253,16 @@ def _zone_result(
 def _zone_thickness(source: Source, sums: ZoneSums) -> tuple[float, float, float]:
     if source.low is None or not sums.total > 0:
         return (np.nan,) * 3
-    value, error = ll.thickness_over_mfp(sums.zero_loss, sums.total, source.noise.gain)
     low = source.low
+    value, error = ll.thickness_over_mfp(sums.zero_loss, sums.total, source.noise.gain, low.missing)
     moved = [
-        ll.thickness_over_mfp(*ll.zero_loss_and_total(low.energy_eV, sums.low, low.split_eV * factor))[0]
+        ll.thickness_over_mfp(*ll.zero_loss_and_total(low.energy_eV, sums.low, low.split_eV * factor), missing=low.missing)[0]
         for factor in (0.8, 1.2)
     ]
-    return float(value), float(error), float(abs(moved[1] - moved[0]) / 2)
+    # The tail beyond the range is a guess to about a third.
+    inelastic = 1 - sums.zero_loss / sums.total
+    systematic = np.hypot((moved[1] - moved[0]) / 2, low.missing * inelastic / 3)
+    return float(value), float(error), float(systematic)
 
 
 def _densities(
