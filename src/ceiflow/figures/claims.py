@@ -72,7 +72,7 @@ def _text(axes: Axes, head: str, body: str, colour: str) -> None:
     axes.axis("off")
     axes.text(0, 0.98, head, va="top", weight="bold", color=colour, transform=axes.transAxes, fontsize=7.5)
     axes.text(
-        0, 0.60, body, va="top", color=style.GREY, transform=axes.transAxes, fontsize=6.5, linespacing=1.25
+        0, 0.55, body, va="top", color=style.GREY, transform=axes.transAxes, fontsize=6.5, linespacing=1.25
     )
 
 
@@ -105,4 +105,4 @@ def _row(axes: Axes, claim: dict) -> None:
         axes.plot(value, 0, "o", markersize=5.5, color=colour, markeredgecolor="white", markeredgewidth=0.6)
     unit = unit_name(claim.get("unit", ""))
     if unit:
-        axes.set_xlabel(unit, loc="right", labelpad=-1.0)
+        axes.text(1.02, 0.0, unit, transform=axes.transAxes, fontsize=6.5, va="center", color=style.GREY)

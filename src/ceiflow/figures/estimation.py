@@ -135,7 +135,7 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> None:
                 linestyle="",
                 fillstyle="none",
                 markersize=4,
-                label="below",
+                label="below its limit",
             )
         )
     axes.legend(

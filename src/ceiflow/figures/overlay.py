@@ -208,7 +208,8 @@ def layer_trace(layer_tsv: Table) -> Figure:
         axes.plot(x, y, color=style.VERMILLION, linewidth=0.8)
         where = found[index]
         axes.plot(x[where], y[where], ".", color=style.VERMILLION, markersize=3)
-        axes.plot(x[~where], np.zeros((~where).sum()), "|", color=style.BLUE, markersize=5, clip_on=False)
+        rug = np.full((~where).sum(), 0.03)
+        axes.plot(x[~where], rug, "|", color=style.BLUE, markersize=4, transform=axes.get_xaxis_transform())
     axes.set_xlabel("Position along the surface (nm)")
     axes.set_ylabel("Layer thickness (nm)")
     _trace_limits(axes, thickness + np.nan_to_num(deviation), lod)

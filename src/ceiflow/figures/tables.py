@@ -122,6 +122,11 @@ def figures3(value: object) -> str:
     return f"{amount:.{digits}f}".replace("-", "−")
 
 
+def plain(value: object) -> str:
+    """A number that somebody chose, as it was written."""
+    return "–" if not known(value) else f"{number(value):g}".replace("-", "−")
+
+
 def with_interval(value: object, low: object, high: object, unit: str = "") -> str:
     """An estimate with its interval, all at the decimals that the interval's width deserves, and the unit."""
     amounts = [number(item) for item in (value, low, high)]

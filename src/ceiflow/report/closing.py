@@ -25,7 +25,9 @@ def closing_text(results: Path) -> str:
     lines = []
     for claim in read_table(results / "tables" / "claims.tsv"):
         lines.append(f"  {claim['verdict']:<12} {claim['claim_id']}: {claim['reason']}")
-    failed = [row for row in read_table(results / "tables" / "acquisitions.tsv") if row["qc_status"] == "failed"]
+    failed = [
+        row for row in read_table(results / "tables" / "acquisitions.tsv") if row["qc_status"] == "failed"
+    ]
     if failed:
         lines.append(f"{len(failed)} acquisition(s) failed, and everything else was finished without them:")
         lines += [f"  {row['acquisition_id']}: {row['qc_reason']}" for row in failed]

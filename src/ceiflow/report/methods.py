@@ -1,0 +1,154 @@
+"""The methods in sentences, from the configuration that ran, and where everything came from."""
+
+from __future__ import annotations
+
+from ceiflow.figures.tables import figures3, known
+from ceiflow.report import html
+from ceiflow.report.html import Column, Markup, paragraph
+
+POLICIES = {
+    "auto": "on the zero loss where a low loss was recorded, else on the edges, else as the file says",
+    "file": "as the file says",
+    "zero_loss": "on the zero loss",
+    "edges": "on the positions of the edges",
+}
+
+
+def _part(config: dict, *names: str) -> dict:
+    for name in names:
+        config = config.get(name) or {}
+    return config
+
+
+def _list(items) -> str:
+    items = [str(item) for item in items or []]
+    return ", ".join(items[:-1]) + " and " + items[-1] if len(items) > 1 else "".join(items)
+
+
+def _percent(value: object) -> str:
+    return f"{100 * float(value):g} %" if known(value) else "an unstated amount"  # type: ignore[arg-type]
+
+
+def sentences(config: dict) -> list[str]:
+    """Paragraphs on spectra, layer and statistics; a setting that the configuration lacks is not mentioned."""
+    if not config:
+        return ["The configuration that ran was not found."]
+    return [" ".join(part) for part in (_spectra(config), _layer(config), _statistics(config)) if part]
+
+
+def _spectra(config: dict) -> list[str]:
+    eels, text = _part(config, "eels"), []
+    if not eels:
+        return text
+    energy, fit, systematic = _part(eels, "energy"), _part(eels, "fit"), _part(eels, "systematic")
+    if energy.get("policy"):
+        text.append(f"Energy axes were set {POLICIES.get(energy['policy'], energy['policy'])}.")
+    text.append(
+        f"Core losses of {_list(eels.get('elements'))} were fitted together with the background in every pixel, by "
+        f"maximum likelihood, with {eels.get('cross_sections', 'tabulated')} cross-sections at each acquisition's "
+        "beam energy and angles."
+    )
+    window = [f"{figures3(fit[key])} eV" for key in ("start_eV", "stop_eV") if known(fit.get(key))]
+    if len(window) == 2:
+        text.append(f"The fit ran from {window[0]} to {window[1]}.")
+    if systematic:
+        given = _list(f"{_percent(value)} for {shell} edges" for shell, value in systematic.items())
+        text.append(
+            f"Cross-sections carry a systematic error of {given}, which cancels in ratios at equal settings."
+        )
+    if known(eels.get("max_thickness_over_mfp")):
+        text.append(
+            f"Regions thicker than {figures3(eels['max_thickness_over_mfp'])} mean free paths were left out."
+        )
+    detector = _part(config, "detector")
+    if detector:
+        kind = "a counting detector" if detector.get("counting") else "an integrating detector"
+        text.append(f"Errors assume {kind} with {figures3(detector.get('gain', 1))} counts an electron.")
+    return text
+
+
+def _layer(config: dict) -> list[str]:
+    layer, images, text = _part(config, "layer"), _part(config, "images"), []
+    if layer:
+        text.append(
+            f"In spectrum images the particle is where {_list(layer.get('particle_elements'))} are, and a layer is an "
+            f"excess of {_list(layer.get('layer_elements'))} outside it; its thickness was fitted along the normal to "
+            f"the surface in stretches of {figures3(layer.get('segment_nm'))} nm, up to "
+            f"{figures3(layer.get('max_thickness_nm'))} nm."
+        )
+        text.append(
+            f"A stretch is covered where the thickness exceeds {figures3(layer.get('detection_sigma'))} of its null deviations."
+        )
+        reference = _part(layer, "reference")
+        if reference.get("name"):
+            text.append(
+                f"Equivalent thicknesses refer to {reference['name']} of {figures3(reference.get('density_g_per_cm3'))} g/cm³."
+            )
+    if images:
+        text.append(
+            "In images the thickness is the gap between the particle's outer edge and the edge of its lattice fringes, "
+            f"in stretches of {figures3(images.get('segment_nm'))} nm; the detection limit of an image follows from its "
+            "defocus, its fringes and the scatter on pristine particles."
+        )
+        if images.get("bias") == "auto":
+            text.append("Pristine acquisitions at like defocus calibrate the gap, where there are any.")
+    return text
+
+
+def _statistics(config: dict) -> list[str]:
+    options = _part(config, "statistics")
+    text = [
+        "Values were averaged from acquisition to region to particle to cell with equal weights at each level; the cell is the unit."
+    ]
+    if known(options.get("alpha")):
+        text.append(
+            f"Intervals are at {100 * (1 - float(options['alpha'])):g} %, and p-values are adjusted over all registered claims (Holm)."
+        )
+    text.append(
+        "Cells below detection enter with both ends of their interval, zero and the detection limit, and a verdict has to hold at both."
+    )
+    if known(options.get("intraclass_correlation")):
+        text.append(
+            f"Bounds on prevalence allow for a correlation of {figures3(options['intraclass_correlation'])} within a cell."
+        )
+    if known(options.get("seed")):
+        text.append(f"All random numbers derive from the seed {int(options['seed'])}.")
+    return text
+
+
+def provenance(record: dict) -> list[Markup]:
+    """Versions, revision, seeds and inputs of provenance.json, whatever it holds."""
+    if not record:
+        return [paragraph("No record of provenance was found.")]
+    parts = [
+        html.facts(
+            {_words(key): value for key, value in record.items() if isinstance(value, (str, int, float))}
+        )
+    ]
+    for key, value in record.items():
+        if isinstance(value, dict) and value:
+            rows = [{"name": name, "value": item} for name, item in _flat(value)]
+            columns = [Column("Name", "name", "name"), Column("Value", "value", "path")]
+            parts.append(html.details(_words(key), html.table(rows, columns)))
+        elif isinstance(value, list) and value:
+            rows = [item if isinstance(item, dict) else {"": item} for item in value]
+            names = list(dict.fromkeys(name for row in rows for name in row))
+            columns = [
+                Column(_words(name), name, "path" if name in {"path", "sha256"} else "") for name in names
+            ]
+            parts.append(html.details(f"{_words(key)} ({len(rows)})", html.table(rows, columns)))
+    return parts
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")[:1].upper() + key.replace("_", " ")[1:]
+
+
+def _flat(value: dict, prefix: str = "") -> list[tuple[str, str]]:
+    found = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            found += _flat(item, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", "" if item is None else str(item)))
+    return found
