@@ -68,6 +68,17 @@ def block_factor(pixel_size_nm: float, target_nm: float) -> int:
     return max(1, int(np.floor(target_nm / pixel_size_nm + 1e-6)))
 
 
+def field_factor(shape: tuple[int, int], pixel_size_nm: float) -> int:
+    """Image pixels a field sample: about 0.12 nm, up to 0.3 nm where the view is wide, and 64 samples a side at least."""
+    target = min(max(FIELD_STEP_NM, max(shape) * pixel_size_nm / 1400), 0.3)
+    factor = (
+        max(1, round(target / pixel_size_nm))
+        if target > FIELD_STEP_NM
+        else block_factor(pixel_size_nm, target)
+    )
+    return min(factor, max(1, min(shape) // 64))
+
+
 def pool(image: np.ndarray, factor: int) -> np.ndarray:
     """Block means, (rows // factor, columns // factor), float32; a remainder at the far sides is left out."""
     if factor == 1:

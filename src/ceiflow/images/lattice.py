@@ -9,11 +9,11 @@ from scipy import fft, ndimage
 from scipy.special import ndtr
 
 from ceiflow.images.field import (
-    FIELD_STEP_NM,
     Field,
     average_where,
     block_factor,
     clean,
+    field_factor,
     frame_is_far,
     on_grid,
     pool,
@@ -83,7 +83,7 @@ def lattice_field(
         raise ValueError(f"a positive pixel size is needed; found {pixel_size_nm!r}")
     cleaned, notes = clean(image)
     low = max(spacing_range_nm[0], 2.3 * pixel_size_nm)
-    out_bin = block_factor(pixel_size_nm, FIELD_STEP_NM)
+    out_bin = field_factor(image.shape, pixel_size_nm)
     if matter is not None:
         out_bin = matter.bin
     if low >= spacing_range_nm[1]:
@@ -100,7 +100,9 @@ def lattice_field(
     shape = (rows // out_bin, columns // out_bin)
     if not spots and not found["turbostratic"]:
         return _none(shape, out_bin, pixel_size_nm, notes, "no lattice fringes found")
-    inside = matter.values > 0.3 if matter is not None else np.ones(shape, bool)
+    inside = np.ones(shape, bool)
+    if matter is not None and matter.notes.get("vacuum"):
+        inside = matter.values > 0.3
     spread = 0.0
     if defocus_nm and beam_energy_keV:
         spread = electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm)
@@ -230,7 +232,7 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
         "window_nm": round(2.355 * sigma, 3),
         "reason": "" if crystal.any() else "fringes nowhere above the false-discovery threshold",
     }
-    values, null = _over_plateau(energy, crystal, positive, sigma / coarse)
+    values, null = _over_plateau(energy, crystal, sigma / coarse, found["turbostratic"])
     margin = min(int(math.ceil(2 * sigma / coarse)), min(values.shape) // 4)
     # The window is cut by the frame: what lies at its rim is a copy of the nearest whole one.
     values = np.pad(values[margin:-margin, margin:-margin], margin, mode="edge")
@@ -349,7 +351,7 @@ def _main_body(positive: np.ndarray, coarse: float) -> np.ndarray:
     return ndimage.binary_fill_holes(keep[labels])
 
 
-def _over_plateau(energy, crystal, positive, sigma) -> tuple[np.ndarray, float]:
+def _over_plateau(energy, crystal, sigma, patchy) -> tuple[np.ndarray, float]:
     """Amplitude over its local plateau just inside the edge; and its scatter where nothing is."""
     if not crystal.any():
         return np.zeros(energy.shape, np.float32), float("nan")
@@ -368,15 +370,26 @@ def _over_plateau(energy, crystal, positive, sigma) -> tuple[np.ndarray, float]:
         plateau = average_where(amplitude, rim, 5 * sigma, typical)
         values = amplitude / np.maximum(plateau, 0.2 * typical + 1e-20)
         body = ndimage.binary_fill_holes(_connected((values > HALF) & reach, crystal, sigma))
+        if patchy:
+            # Stacks of carbon layers end and turn inside the particle: only its outline is an edge.
+            body = _closed(body, int(5 * sigma))
     # Detection reaches at most five windows beyond the edge: what lies deeper than that is crystal in any case.
     body = ndimage.binary_fill_holes(body | (_depth(crystal) > 6 * sigma))
     depth = _depth(body)
-    values = np.where(depth > 2.5 * sigma, np.maximum(values, 0.9), values)
+    values = np.where(depth > (0.8 if patchy else 2.5) * sigma, np.maximum(values, 0.9), values)
     outside = ndimage.distance_transform_edt(~body)
     far = outside > 4 * sigma
     null = float(np.std(values[far])) if far.sum() > 50 else float("nan")
     values = np.where(outside > 2.5 * sigma, np.minimum(values, 0.3), values)
     return values.astype(np.float32), null
+
+
+def _closed(body: np.ndarray, radius: int) -> np.ndarray:
+    """Gaps narrower than twice `radius` closed, and holes; the frame is no edge."""
+    wide = np.pad(body, radius, mode="edge")
+    grown = ndimage.distance_transform_edt(~wide) <= radius
+    back = ndimage.distance_transform_edt(np.pad(grown, 1, mode="edge"))[1:-1, 1:-1] > radius
+    return ndimage.binary_fill_holes((back | wide)[radius:-radius, radius:-radius])
 
 
 def _depth(body: np.ndarray) -> np.ndarray:

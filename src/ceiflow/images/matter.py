@@ -7,16 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from ceiflow.images.field import (
-    FIELD_STEP_NM,
-    Field,
-    average_where,
-    block_factor,
-    clean,
-    frame_is_far,
-    pool,
-    smooth,
-)
+from ceiflow.images.field import Field, average_where, clean, field_factor, frame_is_far, pool, smooth
 from ceiflow.images.fresnel import edge_shift, moved
 from ceiflow.images.vacuum import Background, find_background, texture_energy
 from ceiflow.units import electron_wavelength_nm
@@ -25,6 +16,8 @@ from ceiflow.units import electron_wavelength_nm
 SUPPORT_EXCESS = 1.6
 # A straight edge blurred by a Gaussian has its half height at the edge: the level of the normalised field.
 HALF = 0.5
+# Noise of the field in vacuum from which on more is averaged.
+QUIET = 0.07
 
 
 def matter_field(
@@ -71,7 +64,7 @@ def matter_field(
     if not (pixel_size_nm and math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
         raise ValueError(f"a positive pixel size is needed; found {pixel_size_nm!r}")
     cleaned, notes = clean(image)
-    factor = min(block_factor(pixel_size_nm, FIELD_STEP_NM), max(1, min(image.shape) // 64))
+    factor = field_factor(image.shape, pixel_size_nm)
     pooled = pool(cleaned, factor)
     step = factor * pixel_size_nm
     dark = modality == "adf"
@@ -90,9 +83,18 @@ def matter_field(
             "a film behind the particle: the edge is a change of texture, absence is not claimable"
         )
     values, matter, width, null, more = _normalised(pooled, ground, widths, dark)
+    for _ in range(4):
+        if not (ground.found and more["matter"] and null > QUIET):
+            break
+        # Few counts: a wider average, so that noise draws no contours of its own.
+        widths = widths | {name: 1.4 * widths[name] for name in ("mean", "texture")}
+        values, matter, width, null, more = _normalised(pooled, ground, widths, dark)
     notes |= more
+    if support and not _is_second_level(pooled, matter, widths):
+        ground.found = False
+        notes |= {"support": False}
     if not ground.found:
-        notes |= {"vacuum": False, "reason": ground.reason or "no vacuum in the frame"}
+        notes |= {"vacuum": False, "reason": "no vacuum in the frame"}
     margin = int(math.ceil(2 * max(widths["texture"], widths["mean"])))
     if ground.found and notes["matter"]:
         values = _tidy(values, matter, 3 * max(widths["texture"], widths["mean"]))
@@ -113,6 +115,21 @@ def matter_field(
         valid=frame_is_far(values.shape, margin),
         maps={"vacuum": ground.mask, "matter": matter},
     )
+
+
+def _is_second_level(image: np.ndarray, matter: np.ndarray, widths: dict[str, float]) -> bool:
+    """Whether matter stands out from a textured ground as one thing: in brightness, or twofold in texture."""
+    if not 0.003 < matter.mean() < 0.997:
+        return False
+    energy = texture_energy(image, widths["fine"], widths["coarse"], widths["window"])
+    ratio = np.median(energy[matter]) / max(float(np.median(energy[~matter])), 1e-30)
+    bright = np.median(image[matter]) / max(float(np.median(image[~matter])), 1e-30)
+    if ratio < 2.0 and abs(bright - 1) < 0.05:
+        return False
+    labels, count = ndimage.label(matter)
+    areas = np.bincount(labels.ravel())[1:]
+    # Patches all over the frame are the ground's own variation.
+    return bool(count > 0 and areas.max() > 0.5 * areas.sum() and areas.max() > 0.02 * matter.size)
 
 
 def _at_the_edge(

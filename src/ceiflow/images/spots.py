@@ -12,7 +12,7 @@ FALSE_SPOT = 0.01
 # Tiles looked at in one image: more add time and no knowledge.
 MOST_TILES = 1500
 # Turbostratic carbon: its 002 layers.
-TURBOSTRATIC_NM = (0.325, 0.385)
+TURBOSTRATIC_NM = (0.32, 0.405)
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,8 @@ def find_spots(
         if far and not (notes["turbostratic"] and _is_turbostratic(spot)):
             groups.append((spot, places))
     if notes["turbostratic"]:
-        groups = [(s, p) for s, p in groups if not _is_turbostratic(s)]
+        # The ring itself and its second order.
+        groups = [(s, p) for s, p in groups if not _is_turbostratic(s, 1) and not _is_turbostratic(s, 2)]
     groups.sort(key=lambda item: -item[0].significance)
     groups = _without_shadows(groups)
     groups.sort(key=lambda item: -item[0].significance * np.sqrt(item[0].tiles))
@@ -253,8 +254,8 @@ def find_spots(
     return [spot for spot, _ in groups[:most]], notes
 
 
-def _is_turbostratic(spot: Spot) -> bool:
-    return TURBOSTRATIC_NM[0] <= spot.spacing_nm <= TURBOSTRATIC_NM[1]
+def _is_turbostratic(spot: Spot, order: int = 1) -> bool:
+    return TURBOSTRATIC_NM[0] <= order * spot.spacing_nm <= TURBOSTRATIC_NM[1]
 
 
 def _turbostratic(fine: list[tuple[int, int, Spot]], coarse: list[tuple[int, int, Spot]]) -> dict:

@@ -124,9 +124,9 @@ def find_background(
     mask = _largest_parts(quiet, max(2, int(window)), image.size)
     if not mask.any():
         return Background(mask, np.full(image.shape, mean.mean()), False, np.nan, "no quiet area")
-    mask = _of_one_brightness(mean, mask, dark, image.size)
+    mask = _of_one_brightness(mean, mask, dark, window)
     level = followed(mean, mask)
-    excess = texture_excess(image, mask, step_nm)
+    excess = film_test(image, mask, step_nm)
     rest = ~ndimage.binary_dilation(mask, iterations=2 * max(2, int(window)))
     if rest.mean() < 0.003:
         return Background(mask, level, True, excess, "nothing but background")
@@ -164,52 +164,86 @@ def _largest_parts(mask: np.ndarray, radius: int, size: int) -> np.ndarray:
     return keep[labels]
 
 
-def _of_one_brightness(mean: np.ndarray, mask: np.ndarray, dark: bool, size: int) -> np.ndarray:
-    """Of several quiet parts those as bright as the brightest (dark field: dark as the darkest)."""
+def _of_one_brightness(mean: np.ndarray, mask: np.ndarray, dark: bool, window: float) -> np.ndarray:
+    """Of several quiet parts those that may be vacuum.
+
+    The brightest (dark field: darkest) is. A part beside it, across a step, is something smooth and thin; one that
+    lies elsewhere may be up to 20 % dimmer, as illumination is uneven.
+    """
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
     index = np.arange(1, count + 1)
     level = ndimage.median(mean, labels, index)
     spread = np.array([np.std(mean[labels == i]) for i in index])
-    best = np.argmin(level) if dark else np.argmax(level)
-    tolerance = 0.06 * abs(level[best]) + 4 * spread[best]
+    best = int(np.argmin(level) if dark else np.argmax(level))
+    away = ndimage.distance_transform_edt(labels != index[best])
+    distance = ndimage.minimum(away, labels, index)
+    tolerance = np.where(distance > 12 * window, 0.2, 0.02) * abs(level[best]) + 4 * spread[best]
     return np.isin(labels, index[np.abs(level - level[best]) <= tolerance])
 
 
-def texture_excess(image: np.ndarray, mask: np.ndarray, step_nm: float) -> float:
-    """Power of the texture band over what the finest detail (counting noise) extrapolates to.
+def film_test(image: np.ndarray, mask: np.ndarray, step_nm: float) -> float:
+    """How much the texture of the ground stands above counting noise: about 1 in vacuum, larger over a film.
 
-    About 1 in vacuum, larger over a carbon film. Noise falls off nearly exponentially with frequency behind a
-    scintillator, so the logarithm of the spectrum between 0.6 and 0.95 of Nyquist is continued as a straight line.
-    NaN where the area is too small, or the samples too wide (> 0.13 nm) to show counting noise on its own.
+    The larger of two signs. (a) Power between 0.9 and 2.5 nm^-1 over what the finest detail extrapolates to: noise
+    falls off nearly exponentially with frequency behind a scintillator. (b) The largest rise of the power with
+    frequency: noise only falls, the transfer of a phase object starts at zero.
+    NaN where the area is too small, or the samples too wide (> 0.3 nm).
     """
-    size = 64 if min(image.shape) >= 64 else 32
-    if step_nm > 0.13 or min(image.shape) < size:
-        return float("nan")
-    window = np.hanning(size)[:, None] * np.hanning(size)[None, :]
-    spectra = []
-    for r in range(0, image.shape[0] - size + 1, size // 2):
-        for c in range(0, image.shape[1] - size + 1, size // 2):
-            if mask[r : r + size, c : c + size].mean() > 0.95:
-                tile = image[r : r + size, c : c + size]
-                spectra.append(np.abs(fft.fft2((tile / tile.mean() - 1) * window, workers=1)) ** 2)
-    if not spectra:
+    size, spectra = 0, []
+    mask = ndimage.binary_closing(np.pad(mask, 8, mode="edge"), iterations=6)[8:-8, 8:-8]
+    for size in (64, 48, 32):
+        spectra = _spectra(image, mask, size)
+        if len(spectra) >= 4:
+            break
+    if not spectra or step_nm > 0.3:
         return float("nan")
     power = np.mean(spectra, axis=0)
     g = np.hypot(fft.fftfreq(size)[:, None], fft.fftfreq(size)[None, :]) / step_nm
     nyquist = 0.5 / step_nm
-    bins = np.linspace(0.05, 1, 20) * nyquist
+    bins = np.linspace(0.05, 1, 17) * nyquist
     index = np.digitize(g, bins)
-    radial = np.array(
-        [power[index == i].mean() if np.any(index == i) else np.nan for i in range(1, bins.size)]
-    )
+    counts = np.array([np.sum(index == i) for i in range(1, bins.size)])
+    radial = np.array([power[index == i].mean() if n else np.nan for i, n in enumerate(counts, 1)])
     centre = (bins[1:] + bins[:-1]) / 2
+    good = np.isfinite(radial) & (radial > 0)
+    radial, centre, counts = radial[good], centre[good], counts[good]
+    error = 1 / np.sqrt(np.maximum(counts * len(spectra) / 6, 1))
+    return max(_rise(radial, error), _above_noise(radial, centre, nyquist) if step_nm < 0.13 else 0.0)
+
+
+def _spectra(image: np.ndarray, mask: np.ndarray, size: int) -> list[np.ndarray]:
+    """Power spectra of tiles that lie in the mask, of the contrast against their mean plane."""
+    window = np.hanning(size + 2)[1:-1, None] * np.hanning(size + 2)[None, 1:-1]
+    out = []
+    for r in range(0, image.shape[0] - size + 1, size // 2):
+        for c in range(0, image.shape[1] - size + 1, size // 2):
+            if mask[r : r + size, c : c + size].mean() > 0.97 and len(out) < 400:
+                tile = image[r : r + size, c : c + size] / image[r : r + size, c : c + size].mean() - 1
+                tile = tile - ndimage.gaussian_filter(tile, size / 5, mode="nearest")
+                out.append(np.abs(fft.fft2((tile - tile.mean()) * window, workers=1)) ** 2)
+    return out
+
+
+def _rise(radial: np.ndarray, error: np.ndarray) -> float:
+    """Largest significant ratio of the power at one frequency to that at a lower one (the lowest three left out)."""
+    lowest, best = 2, 1.0
+    for k in range(3, radial.size):
+        if radial[k - 1] < radial[lowest]:
+            lowest = k - 1
+        ratio = radial[k] / radial[lowest]
+        best = max(best, ratio - 4 * ratio * np.hypot(error[k], error[lowest]))
+    # A rise of a fifth is a film already: put on the scale of the other sign.
+    return float(1 + 3 * (best - 1))
+
+
+def _above_noise(radial: np.ndarray, centre: np.ndarray, nyquist: float) -> float:
+    """Power of the band over a straight line through the logarithm of the upper part of the spectrum."""
     high = (centre > 0.6 * nyquist) & (centre < 0.97 * nyquist)
-    slope, intercept = np.polyfit(centre[high], np.log(np.maximum(radial[high], 1e-30)), 1)
-    slope = min(slope, 0.0)
-    intercept = np.mean(np.log(np.maximum(radial[high], 1e-30)) - slope * centre[high])
     band = (centre > 0.9) & (centre < min(2.5, 0.6 * nyquist))
-    if not band.any():
-        return float("nan")
+    if not band.any() or high.sum() < 3:
+        return 0.0
+    slope = min(np.polyfit(centre[high], np.log(radial[high]), 1)[0], 0.0)
+    intercept = np.mean(np.log(radial[high]) - slope * centre[high])
     return float(np.mean(radial[band] / np.exp(intercept + slope * centre[band])))
