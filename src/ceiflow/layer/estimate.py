@@ -197,6 +197,7 @@ def _finish(kind, batch, fitted, source, species, pixel_nm, detection_sigma, mea
         amplitude={species[s].name: float(fitted.amplitude[s]) for s in light},
         amplitude_std={species[s].name: fitted.shared_std(f"amplitude:{s}") for s in light},
         amplitude_source=source,
+        segment_chi2=fitted.chi2 / np.maximum(fitted.n_data - fitted.local.shape[1], 1.0),
         chi2_per_dof=float(fitted.chi2.sum() / dof),
         significance=float(np.sqrt(max(gain, 0.0))),
         notes=notes,

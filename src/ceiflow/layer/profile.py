@@ -7,7 +7,8 @@ edge and the layer's outer edge. The model goes through the counts, nothing is d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,8 @@ class Profile:
     amplitude, amplitude_std : dict of str to float
         Counts per pixel in the layer (planar) or per nm of path (shell), by species.
     amplitude_source : {"profile", "reference", "none"}
+    segment_chi2 : array
+        chi-square per degree of freedom of each segment.
     chi2_per_dof : float
     significance : float
         Standard deviations by which the mean profile speaks for a layer.
@@ -110,6 +113,7 @@ class Profile:
     amplitude: dict[str, float]
     amplitude_std: dict[str, float]
     amplitude_source: str
+    segment_chi2: FloatArray
     chi2_per_dof: float
     significance: float
     notes: list[str] = field(default_factory=list)
@@ -187,37 +191,46 @@ def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) 
     bare, covered : Fit
     """
     names = amplitude_names(whole)
-    blur_range = (0.2 * pixel_nm, 6 * pixel_nm + 3.0)
     zero = np.zeros(len(whole.particle))
-    common = {"blur_range": blur_range, "prior_x": (0.0, 10 * pixel_nm)}
-    bare = min(
-        (
-            _batch.fit(
-                kind,
-                whole,
-                start(1, whole.particle),
-                blur,
-                zero,
-                shared=("blur",),
-                free_thickness=False,
-                **common,
-            )
-            for blur in (0.6 * pixel_nm, 1.5 * pixel_nm)
-        ),
-        key=lambda item: item.chi2.sum(),
+    common = {"blur_range": (0.2 * pixel_nm, 6 * pixel_nm + 3.0)}
+    edge, spread, blur = 0.0, 10 * pixel_nm, pixel_nm
+    pure = whole.particle & ~whole.layered
+    if pure.any():
+        # The particle's own edge first: without a layer in the model, the layer's elements would draw the
+        # common edge out to the layer's.
+        alone = replace(whole, weight=whole.weight * pure[:, None, None])
+        first = _best(
+            _batch.fit(kind, alone, start(1, whole.particle), guess * pixel_nm, zero, shared=("blur",),
+                       free_thickness=False, prior_x=(0.0, spread), **common)
+            for guess in (0.6, 1.5)
+        )  # fmt: skip
+        edge, spread, blur = float(first.x_in[0]), 1.5 * pixel_nm, first.blur
+    common["prior_x"] = (edge, spread)
+    bare = _batch.fit(
+        kind,
+        whole,
+        start(1, whole.particle, edge),
+        blur,
+        zero,
+        shared=("blur",),
+        free_thickness=False,
+        **common,
     )
     trials = []
-    guesses = np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm))
-    for guess in guesses:
-        local = start(1, whole.particle, bare.x_in[0], guess)
-        amplitude = _linear_amplitude(kind, whole, local, bare.blur)
+    for guess in np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm)):
+        local = start(1, whole.particle, edge, guess)
+        amplitude = _linear_amplitude(kind, whole, local, blur)
         trials.append(
             _batch.fit(
-                kind, whole, local, bare.blur, amplitude, shared=("blur", *names),
+                kind, whole, local, blur, amplitude, shared=("blur", *names),
                 thickness_range=(0.05 * pixel_nm, max_thickness_nm), **common,
             )
         )  # fmt: skip
-    return bare, min(trials, key=lambda item: item.chi2.sum())
+    return bare, _best(trials)
+
+
+def _best(fits: Iterable[Fit]) -> Fit:
+    return min(fits, key=lambda item: item.chi2.sum())
 
 
 def _linear_amplitude(kind, batch, local, blur):

@@ -51,7 +51,7 @@ def divide(surface: Surface, length_nm: float) -> Segments:
     A stretch shorter than half a segment is one segment where it is all there is, and is left out else.
     """
     of_point = np.full(len(surface.points), -1)
-    middles, stretches = [], []
+    n = 0
     sizes = [int(np.sum(surface.stretch == number)) for number in range(surface.n_stretches)]
     longest = max(sizes, default=0) * surface.step_nm
     for number, size in enumerate(sizes):
@@ -60,12 +60,26 @@ def divide(surface: Surface, length_nm: float) -> Segments:
         where = np.flatnonzero(surface.stretch == number)
         pieces = max(1, round(size * surface.step_nm / length_nm))
         piece = np.arange(size) * pieces // size
-        of_point[where] = piece + len(middles)
-        for k in range(pieces):
-            inside = where[piece == k]
-            middles.append(inside[len(inside) // 2])
-            stretches.append(number)
-    n, middles = len(middles), np.array(middles, dtype=int)
+        of_point[where] = piece + n
+        n += pieces
+    return _described(surface, of_point, n)
+
+
+def split(surface: Surface, segments: Segments, which: NDArray[np.bool_], least_nm: float) -> Segments:
+    """The same division with some segments cut in two, unless the halves were shorter than `least_nm`."""
+    of_point = np.full(len(segments.of_point), -1)
+    n = 0
+    for k in range(len(segments)):
+        where = np.flatnonzero(segments.of_point == k)
+        pieces = 2 if which[k] and segments.length_nm[k] >= 2 * least_nm else 1
+        of_point[where] = n + np.arange(len(where)) * pieces // len(where)
+        n += pieces
+    return _described(surface, of_point, n)
+
+
+def _described(surface: Surface, of_point: NDArray[np.intp], n: int) -> Segments:
+    places = [np.flatnonzero(of_point == k) for k in range(n)]
+    middles = np.array([where[len(where) // 2] for where in places], dtype=int)
     used = of_point >= 0
     count = np.bincount(of_point[used], minlength=n)
     with np.errstate(divide="ignore"):
@@ -78,5 +92,5 @@ def divide(surface: Surface, length_nm: float) -> Segments:
         radius_nm=radius,
         point=surface.points[middles].reshape(-1, 2),
         normal=surface.normals[middles].reshape(-1, 2),
-        stretch=np.array(stretches, dtype=int),
+        stretch=surface.stretch[middles] if n else np.zeros(0, dtype=int),
     )

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.profile import Profile, detection_floor_nm
-from ceiflow.layer.segments import Segments, divide
-from ceiflow.layer.summary import Trace
+from ceiflow.layer.segments import Segments, divide, split
+from ceiflow.layer.summary import LIMIT_QUANTILE, Trace
 from ceiflow.layer.surface import Surface, distance_and_position, trace_surface
 
 FloatArray = NDArray[np.float64]
@@ -19,7 +19,10 @@ FloatArray = NDArray[np.float64]
 #: Segments grow, up to this many times, until a bare surface's detection limit is below the target.
 LARGEST_SEGMENT = 5.0
 #: Target of the detection limit: what an absence claim commonly asks, or three quarters of a pixel.
-TARGET_NM, TARGET_PIXELS = 2.0, 0.75
+TARGET_NM, TARGET_PIXELS = 1.9, 0.75
+#: A segment whose chi-square is this many times the usual one holds several thicknesses: it is cut in two,
+#: twice at most, down to this share of the usual length.
+MIXED_CHI2, MIXED_SHARE = 2.0, 0.25
 #: Depth of the profile inside the particle: enough to know its level and slope.
 INNER_NM, INNER_PIXELS = 12.0, 5.0
 
@@ -37,6 +40,8 @@ class Found:
     distance_nm : (rows, columns) array
         From the contour.
     position_nm : (rows, columns) array
+    index : (rows, columns) int array
+        Nearest contour point of each pixel.
     segment_map : (rows, columns) int array
     profile : Profile or None
     trace : Trace or None
@@ -50,6 +55,7 @@ class Found:
     segment_nm: float
     distance_nm: FloatArray
     position_nm: FloatArray
+    index: NDArray[np.intp]
     segment_map: NDArray[np.intp]
     profile: Profile | None = None
     trace: Trace | None = None
@@ -80,27 +86,30 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         min_diameter_nm=6 * pixel_nm,
     )
     distance, position, index = distance_and_position(surface)
-    found = _divided(surface, settings["segment_nm"], distance, position, index)
+    segments = divide(surface, settings["segment_nm"])
+    found = Found(
+        surface, segments, settings["segment_nm"], distance, position, index, segments.of_pixels(index)
+    )
     if choice.reason or surface.length_nm == 0:
         found.reason = choice.reason or _why_no_surface(surface)
         return found
-    target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
-    length = max(settings["segment_nm"], 2 * surface.step_nm)
+    length = settings["segment_nm"]
     while True:
-        found = _divided(surface, length, distance, position, index)
+        found = _divided(divide(surface, length), found, length)
         found.profile = _profile(found, choice, pixel_nm, settings)
-        limit = float(np.nanmedian(settings["detection_sigma"] * found.profile.null_std_nm))
-        wanted = length * min(4.0, (limit / target) ** 2)
+        limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
+        target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
         longest = min(LARGEST_SEGMENT * settings["segment_nm"], surface.length_nm)
-        if not limit > 1.05 * target or length >= 0.99 * longest:
+        if not limit > target or length >= 0.99 * longest:
             break
-        length = min(max(wanted, 1.2 * length), longest)
+        length = min(length * float(np.clip((limit / target) ** 2, 1.2, 4.0)), longest)
     if length > 1.01 * settings["segment_nm"]:
         found.notes.append(
             f"segments enlarged from {settings['segment_nm']:g} to {length:.3g} nm: few counts"
         )
-    if limit > 1.05 * target:
+    if limit > target:
         found.notes.append(f"few counts: detection limit {limit:.2g} nm")
+    found = _refined(found, choice, pixel_nm, settings)
     found.notes += found.profile.notes
     found.trace = _trace(found, pixel_nm)
     if found.profile.amplitude_source == "none":
@@ -119,9 +128,28 @@ def _why_no_surface(surface: Surface) -> str:
 _LOST = {"frame": "too near to the frame", "facing": "facing another particle"}
 
 
-def _divided(surface, length, distance, position, index) -> Found:
-    segments = divide(surface, length)
-    return Found(surface, segments, float(length), distance, position, segments.of_pixels(index))
+def _divided(segments: Segments, before: Found, length: float) -> Found:
+    index = before.index
+    return Found(
+        before.surface, segments, float(length), before.distance_nm, before.position_nm, index,
+        segments.of_pixels(index), notes=list(before.notes),
+    )  # fmt: skip
+
+
+def _refined(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Found:
+    """Segments that one thickness does not describe are cut: they hold the end of a bare run, or a step."""
+    for _ in range(2):
+        profile = found.profile
+        if profile.amplitude_source != "profile":
+            break
+        usual = float(np.median(profile.segment_chi2))
+        bad = (profile.segment_chi2 > MIXED_CHI2 * usual) & (profile.segment_chi2 > usual + MIXED_CHI2 / 4)
+        finer = split(found.surface, found.segments, bad, max(pixel_nm, MIXED_SHARE * settings["segment_nm"]))
+        if len(finer) == len(found.segments):
+            break
+        found = _divided(finer, found, found.segment_nm)
+        found.profile = _profile(found, choice, pixel_nm, settings)
+    return found
 
 
 def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Profile:
