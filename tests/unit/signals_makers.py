@@ -7,6 +7,7 @@ import struct
 
 import h5py
 import numpy as np
+import pytest
 
 ENERGY = ("Energy loss", "eV", 0.5, 200.0)
 
@@ -114,6 +115,7 @@ def write_dm(
     path, data=None, *, step=2.0, unit="nm", energy=(0.5, 200.0, "eV"), volts=2e5, angles=(21.0, 40.0)
 ):
     """A DM3 or DM4 file; the reader gives its energy axis first."""
+    pytest.importorskip("nionswift_plugin.DM_IO", reason="DM files are written by nionswift-io (extra: demo)")
     from nion.data import Calibration, DataAndMetadata
     from nionswift_plugin.DM_IO import dm3_image_utils
 

@@ -295,13 +295,38 @@ def test_faults_of_the_program_are_not_the_files(tmp_path, monkeypatch):
     from rsciio import hspy
 
     path = make.write(tmp_path / "a.hspy")
+    data = signals.read_signal(path).data
 
     def exhausted(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(hspy, "file_reader", exhausted)
+    monkeypatch.setattr("dask.array.core.Array.compute", exhausted)
     with pytest.raises(MemoryError):
+        _ = data[...]
+
+    def absent(*args, **kwargs):
+        raise ModuleNotFoundError
+
+    monkeypatch.setattr(hspy, "file_reader", absent)
+    with pytest.raises(ModuleNotFoundError):
         signals.read_file(path)
+
+
+def test_header_that_announces_more_than_the_file_holds(tmp_path):
+    import struct
+
+    path = make.write_mrc(tmp_path / "a.mrc", make.image())
+    content = bytearray(path.read_bytes())
+    content[:8] = struct.pack("<2i", 70_000, 900)
+    path.write_bytes(content)
+    with pytest.raises(SignalError, match=r"size: found 1264 bytes; expected 126000000 bytes|unreadable"):
+        signals.read_file(path)
+
+
+@pytest.mark.parametrize("line", ["#XPERCHAN : 0.?", "#OFFSET : 2°0", "#NPOINTS : many"])
+def test_msa_with_numbers_that_are_none(tmp_path, line):
+    with pytest.raises(SignalError):
+        signals.read_file(make.write_msa(tmp_path / "a.msa", make.cube()[0, 0], line))
 
 
 @pytest.mark.parametrize(
@@ -328,6 +353,28 @@ def test_unknown_format_names_the_known_ones(tmp_path):
     (tmp_path / "a.xyz").write_text("1")
     with pytest.raises(SignalError, match=r"found \.xyz; expected one of .*\.dm3"):
         signals.read_file(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("kind", ["hspy", "emd", "nxs"])
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+def test_hdf5_is_told_apart_by_content(tmp_path, kind, suffix):
+    path = make.write(tmp_path / f"a.{kind}").rename(tmp_path / f"b{suffix}")
+    np.testing.assert_array_equal(as_spectra(signals.read_signal(path)).data[...], make.cube())
+
+
+def test_nexus_by_its_other_name(tmp_path):
+    path = make.write(tmp_path / "a.nxs").rename(tmp_path / "a.nx5")
+    assert signals.read_signal(path).shape == (3, 4, 32)
+
+
+def test_zipped_zspy(tmp_path):
+    import shutil
+
+    folder = make.write_zspy(tmp_path / "b.zspy")
+    packed = shutil.make_archive(str(tmp_path / "a"), "zip", folder)
+    path = tmp_path / "a.zspy"
+    shutil.move(packed, path)
+    np.testing.assert_array_equal(as_spectra(signals.read_signal(path)).data[...], make.cube())
 
 
 def test_digest_of_a_folder(tmp_path):

@@ -34,22 +34,29 @@ READERS = {
     ".ser": "tia",
     ".emi": "tia",
 }
+# Formats that keep the array as it is, uncompressed.
+PLAIN = (".dm3", ".dm4", ".mrc", ".rpl", ".ser")
 # Readers that hold one spectrum and know no lazy reading.
 _EAGER = {"msa"}
 _CHUNK = "32MiB"
 _LFS = b"version https://git-lfs"
-# What is no fault of the file must not become a failed acquisition.
+# What is no fault of the file must not become a failed acquisition. Opening a file lazily takes
+# little memory, unless its header is broken.
 _PROGRAM_FAULTS = (MemoryError, ImportError, SignalError)
+_PROGRAM_FAULTS_OF_OPENING = (ImportError, SignalError)
 # Weights of linear RGB in luminance, ITU-R BT.709.
 _LUMINANCE = {"R": 0.2126, "G": 0.7152, "B": 0.0722}
 
 
 @contextmanager
-def guard(name: str, path: Path) -> Iterator[None]:
-    """Turn whatever a reader library raises on a broken file into a `SignalError` about `name`."""
+def guard(name: str, path: Path, raised: tuple[type[Exception], ...] = _PROGRAM_FAULTS) -> Iterator[None]:
+    """Turn whatever a reader library raises on a broken file into a `SignalError` about `name`.
+
+    Only the `raised` exceptions go through.
+    """
     try:
         yield
-    except _PROGRAM_FAULTS:
+    except raised:
         raise
     except Exception as error:
         # Readers quote the path they were given; only the name in the sheet may reach an output.
@@ -116,12 +123,14 @@ def read_dictionaries(path: Path, name: str) -> list[dict[str, Any]]:
     reader = importlib.import_module(f"rsciio.{module}")
     import dask
 
-    with dask.config.set({"array.chunk-size": _CHUNK}), guard(name, path):
+    eager = module in _EAGER
+    raised = _PROGRAM_FAULTS if eager else _PROGRAM_FAULTS_OF_OPENING
+    with dask.config.set({"array.chunk-size": _CHUNK}), guard(name, path, raised):
         if module == "emd":
             return _read_emd(reader, path)
-        # The lazy reader would open a folder of chunks for writing, and raw files are never written.
-        options = {"mode": "r"} if path.is_dir() else {}
-        return list(reader.file_reader(str(path), lazy=module not in _EAGER, **options))
+        # Its lazy reader would open the file for writing, and raw files are never written.
+        options = {"mode": "r"} if module == "zspy" else {}
+        return list(reader.file_reader(str(path), lazy=not eager, **options))
 
 
 def _module(path: Path) -> str:
@@ -130,7 +139,7 @@ def _module(path: Path) -> str:
     if module != "hdf5":
         return module
     with h5py.File(path, "r") as file:
-        if "file_format" in file.attrs or "Experiments" in file:
+        if "Experiments" in file:
             return "hspy"
         if "version_major" in file.attrs or "Version" in file:
             return "emd"
@@ -182,6 +191,11 @@ class LazyArray:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value in the file."""
+        return int(self._array.dtype.itemsize)
 
     @property
     def is_colour(self) -> bool:

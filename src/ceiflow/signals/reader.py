@@ -12,11 +12,14 @@ import numpy as np
 
 from ceiflow.errors import SignalError
 from ceiflow.signals.filemeta import file_metadata, signal_type, title
-from ceiflow.signals.formats import LazyArray, read_dictionaries
+from ceiflow.signals.formats import PLAIN, LazyArray, read_dictionaries, source_files
 from ceiflow.units import to_electronvolts, to_nanometres
 
 # Points of an axis given one by one may lie this share of a step beside the even grid.
 _UNEVEN = 0.05
+# No lossless compression of counts reaches this; small files of a few constants may.
+_LARGEST_COMPRESSION = 1000
+_SMALL_BYTES = 2**26
 _NO_UNIT = {
     "",
     "none",
@@ -246,7 +249,8 @@ def _holds_zero(signal: RawSignal) -> bool:
 
 def _raw_signal(item: Mapping[str, Any], index: int, name: str, path: Path) -> RawSignal:
     data = LazyArray(item["data"], name, path)
-    values, notes = file_metadata(item, is_msa=path.suffix.lower() in (".msa", ".emsa"))
+    is_msa = path.suffix.lower() in (".msa", ".emsa")
+    values, notes = file_metadata(item, is_msa)
     signal = RawSignal(
         name=name,
         index=index,
@@ -257,27 +261,48 @@ def _raw_signal(item: Mapping[str, Any], index: int, name: str, path: Path) -> R
         metadata=values,
         notes=tuple(notes),
     )
-    _check_length(signal, item.get("original_metadata") or {}, path)
+    _check_length(signal, path)
+    if is_msa:
+        _check_msa(signal, item.get("original_metadata") or {})
     return signal
 
 
-def _check_length(signal: RawSignal, original: Mapping[str, Any], path: Path) -> None:
+def _check_length(signal: RawSignal, path: Path) -> None:
+    """Refuse a file too short for the array its header announces; a lazy reader does not look."""
+    expected = signal.data.size * signal.data.itemsize
+    found = sum(item.stat().st_size for source in source_files(path) for item in _files(source))
+    factor = 1 if path.suffix.lower() in PLAIN else _LARGEST_COMPRESSION
+    if expected > found * factor and (factor == 1 or expected > _SMALL_BYTES):
+        raise SignalError(signal.name, "size", f"{found} bytes", f"{expected} bytes of data {signal.label}")
+
+
+def _files(path: Path) -> list[Path]:
+    return [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
+
+
+def _check_msa(signal: RawSignal, original: Mapping[str, Any]) -> None:
     """Refuse an MSA file that is not what its header announces: the reader takes any number of lines."""
-    if path.suffix.lower() not in (".msa", ".emsa"):
-        return
-    if "NPOINTS" not in original or not signal.data.size:
+    expected = _number(original.get("NPOINTS"))
+    if expected is None or not signal.data.size:
+        expected = "an MSA file with NPOINTS and XPERCHAN"
+        raise SignalError(signal.name, "header", "no MSA header before the data", expected)
+    if _number(original.get("XPERCHAN")) is None:
         raise SignalError(
-            signal.name, "header", "no MSA header before the data", "an MSA file with NPOINTS and XPERCHAN"
+            signal.name, "XPERCHAN", original.get("XPERCHAN", "nothing"), "the width of a channel"
         )
-    if "XPERCHAN" not in original:
-        raise SignalError(signal.name, "XPERCHAN", "nothing", "the width of a channel")
-    expected = int(original["NPOINTS"])
     if signal.data.size != expected:
-        raise SignalError(signal.name, "NPOINTS", f"{signal.data.size} points", f"{expected} points")
+        raise SignalError(signal.name, "NPOINTS", f"{signal.data.size} points", f"{expected:g} points")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _axes(entries: Sequence[Mapping[str, Any]], data: LazyArray, name: str) -> tuple[Axis, ...]:
-    axes = [_axis(entry) for entry in entries]
+    try:
+        axes = [_axis(entry) for entry in entries]
+    except (TypeError, ValueError) as error:
+        raise SignalError(name, "axes", str(error), "a number for each step and offset") from error
     if tuple(axis.size for axis in axes) != data.shape:
         # The list is in order of the array in every format but where the reader says otherwise.
         keyed = zip((entry.get("index_in_array", i) for i, entry in enumerate(entries)), axes, strict=True)
