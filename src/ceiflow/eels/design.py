@@ -26,6 +26,8 @@ from ceiflow.eels.table import Edge
 ROOM_BELOW_EV = 12.0
 ROOM_ABOVE_EV = 30.0
 PARTIAL_WINDOW_EV = 50.0
+# Error of the exponents that shape a hydrogenic cross-section, see `shape_bend`.
+SHAPE_ERROR = {"K": 0.15, "L": 0.1}
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Design:
         r0, and c of the background shape (E/centre)^-r0 exp(-c ln^2(E/centre)).
     continuum : (n, E) array
         Counts per channel for one atom nm^-2 and one incident electron's worth of low loss.
-    elements : tuple of str
+    edges : tuple of Edge
     near : tuple of (n, k) array
-        Near-edge lines of each element, unit height before the convolution.
+        Near-edge lines of each element, unit height before the convolution, and last what a change of the
+        continuum's shape adds.
     near_atoms : tuple of (k,) array
         What a unit of each line adds to the element's areal density, in units of the continuum's amplitude.
     near_freedom : tuple of (k,) array
@@ -55,10 +58,14 @@ class Design:
     exponent: float
     curvature: float
     continuum: np.ndarray
-    elements: tuple[str, ...]
+    edges: tuple[Edge, ...]
     near: tuple[np.ndarray, ...]
     near_atoms: tuple[np.ndarray, ...]
     near_freedom: tuple[np.ndarray, ...]
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        return tuple(edge.element for edge in self.edges)
 
     @property
     def log_energy(self) -> np.ndarray:
@@ -120,29 +127,59 @@ class NearLine:
     counted: bool
 
 
-def near_edge_lines(edge: Edge) -> list[NearLine]:
-    """The Gaussians that may stand at an edge: lines, then broad ones for where a continuum's shape is crude."""
+def near_edge_lines(edge: Edge, others: Sequence[float] = ()) -> list[NearLine]:
+    """The Gaussians that may stand at an edge: lines, then broad ones for where a continuum's shape is crude.
+
+    Parameters
+    ----------
+    edge : Edge
+    others : sequence of float
+        Onsets of the other elements' edges: a broad correction that reaches one of them would be taken for it.
+    """
     if edge.second_eV is None:
+        if len(edge.features) < 3:
+            # Weak edges on the tail of a strong one: little freedom, or the other's misfit becomes theirs.
+            return [NearLine(at, width, 1.0, True) for at, width in edge.features]
         lines = [NearLine(at, width, 3.0, True) for at, width in edge.features]
         last = edge.features[-1][0]
         return [*lines, NearLine(last + 9.0, 5.0, 1.0, True), NearLine(last + 21.0, 8.0, 0.3, True)]
     (first, width), (second, wide) = edge.features
     white = [(first - 1.1, width), (first + 1.1, width), (second - 1.2, wide), (second + 1.2, wide)]
-    broad = [(0.5 * (first + second), 3.0), (second + 8.0, 5.0), (second + 20.0, 8.0)]
+    broad = [(0.5 * (first + second), 3.0), (second + 8.0, 5.0)]
+    if not any(second < onset < second + 45.0 for onset in others):
+        broad.append((second + 20.0, 8.0))
     return [
         *(NearLine(at, sigma, 6.0, False) for at, sigma in white),
         *(NearLine(at, sigma, 0.4, True) for at, sigma in broad),
     ]
 
 
-def _atoms_of_lines(section: CrossSection, step: float) -> np.ndarray:
+def shape_bend(edge: Edge, energy_eV: np.ndarray) -> np.ndarray:
+    """First-order change of a cross-section's shape by one unit of its uncertain exponent.
+
+    K edges fall off as a power of E / onset; L edges carry a power of the excess over the onset, by which
+    hydrogenic curves are bent towards better ones.
+    """
+    if edge.second_eV is None:
+        return np.log(np.maximum(energy_eV / edge.onset_eV, 1.0))
+    return np.log(np.clip(energy_eV - edge.onset_eV, 10.0, 400.0) / PARTIAL_WINDOW_EV)
+
+
+def _atoms_of_bend(section: CrossSection) -> float:
+    """What one unit of `shape_bend` adds to a partial cross-section, relative to it."""
+    grid = np.arange(section.edge.onset_eV, section.edge.onset_eV + PARTIAL_WINDOW_EV, 0.05)
+    values = section(grid)
+    return float(np.sum(values * shape_bend(section.edge, grid)) / np.sum(values))
+
+
+def _atoms_of_lines(section: CrossSection, lines: Sequence[NearLine], step: float) -> np.ndarray:
     """Share of a partial cross-section that each line of unit height per channel makes up."""
     edge = section.edge
     grid = np.arange(edge.onset_eV - 8.0, edge.onset_eV + PARTIAL_WINDOW_EV, 0.05)
     partial = np.sum(section(grid)) * 0.05
     areas = [
         np.sum(np.exp(-0.5 * ((grid - line.energy_eV) / line.sigma_eV) ** 2)) * 0.05 * line.counted
-        for line in near_edge_lines(edge)
+        for line in lines
     ]
     return np.array(areas) / (partial * step)
 
@@ -175,19 +212,26 @@ def build_design(
     extended = energy_eV[0] + step * np.arange(-before, energy_eV.size + after)
     extended = np.maximum(extended, 1.0)
     inside = slice(before, before + energy_eV.size)
+    onsets = {element: cross_sections[element].edge.onset_eV for element in elements}
     continuum, near, atoms, freedom = [], [], [], []
     for element in elements:
         section = cross_sections[element]
         # The mean over a channel, not the value at its middle: the jump may fall within it.
         values = np.mean([section(extended + shift * step) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)], axis=0)
         continuum.append(convolve(values * step, weights, zero)[inside])
-        lines = [
+        lines = near_edge_lines(section.edge, [onset for name, onset in onsets.items() if name != element])
+        columns = [
             convolve(np.exp(-0.5 * ((extended - line.energy_eV) / line.sigma_eV) ** 2), weights, zero)[inside]
-            for line in near_edge_lines(section.edge)
+            for line in lines
         ]
-        near.append(np.stack(lines, axis=1))
-        atoms.append(_atoms_of_lines(section, step))
-        freedom.append(np.array([line.freedom for line in near_edge_lines(section.edge)]))
+        bend = shape_bend(section.edge, extended)
+        columns.append(convolve(values * step * bend, weights, zero)[inside])
+        near.append(np.stack(columns, axis=1))
+        atoms.append(np.append(_atoms_of_lines(section, lines, step), _atoms_of_bend(section)))
+        reach = np.abs(columns[-1]).max() / max(np.abs(continuum[-1]).max(), 1e-300)
+        freedom.append(np.array([*(line.freedom for line in lines), SHAPE_ERROR[section.edge.shell] * reach]))
     centre = float(np.sqrt(energy_eV[0] * energy_eV[-1]))
-    columns = np.stack(continuum, axis=1) if continuum else np.zeros((energy_eV.size, 0))
-    return Design(energy_eV, centre, exponent, curvature, columns, tuple(elements), tuple(near), tuple(atoms), tuple(freedom))
+    continua = np.stack(continuum, axis=1) if continuum else np.zeros((energy_eV.size, 0))
+    edges = tuple(cross_sections[element].edge for element in elements)
+    lines = tuple(near), tuple(atoms), tuple(freedom)
+    return Design(energy_eV, centre, exponent, curvature, continua, edges, *lines)

@@ -156,7 +156,7 @@ def calibrate_axis(
     centre = float(0.5 * (energy[0] + energy[-1]))
     prior = (prior_offset_eV, prior_se_eV)
     line, found = None, []
-    for reach in (5.0, 3.0):
+    for reach in (5.0, 2.2):
         peaks = find_peaks(energy, counts, edges, offset, slope, centre, reach)
         if not peaks:
             return None

@@ -12,8 +12,6 @@ from ceiflow.eels.design import Design
 # Pixels whose sums go through the processor together; fixed, so that no result depends on how a file is read.
 BATCH = 256
 SLOPE_SPREAD = 0.15
-# Error of the exponent with which a hydrogenic cross-section falls off.
-SLOPE_ERROR = 0.15
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class SpectrumFit:
     continuum : (E,) array
         Amplitudes of the edge continua alone, in the same unit.
     covariance : (E, E) array
-        Counting noise only, with the background's and the near-edge terms' share.
+        Counting noise only, with the share of the background and the near edge.
     near : list of (k,) array
         Amplitudes of each element's near-edge lines.
     exponent, curvature : float
@@ -49,7 +47,7 @@ class SpectrumFit:
         Counts of each element: continuum and lines.
     reduced_chi2 : float
     robust : (E, E) array
-        Covariance that also carries correlated misfit (see `misfit_covariance`).
+        Covariance that also carries correlated misfit (see `misfit_covariance`) and unknown edge shapes.
     """
 
     theta: np.ndarray
@@ -77,7 +75,7 @@ def fit_spectrum(
     """Fit one (summed) spectrum: power law, edge continua and free near-edge lines.
 
     Near-edge lines are held by Gaussian priors about zero in units of the edge's own jump, so that where an
-    element is absent they do not invent one.
+    element is absent they do not invent one; where the model misfits, the priors gain weight (`temper`).
 
     Parameters
     ----------
@@ -101,11 +99,14 @@ def fit_spectrum(
     edge_columns = np.concatenate([design.continuum, *near], axis=1) if number else np.zeros((counts.size, 0))
     freedom = np.concatenate([*design.near_freedom, np.zeros(0)]) if free_near else np.zeros(0)
     scale = np.maximum(np.abs(edge_columns).max(0, initial=0), 1e-300)
+    # Atoms in units of the scaled continuum.
+    atoms = _atoms_matrix(design, widths, free_near) / scale * scale[:number, None]
     log = design.log_energy
     exponent, curvature = _start_background(counts, design)
     model = _smooth_positive(counts)
     floor = max(1e-3 * model.mean(), 1e-9)
     heights = np.full(number, np.sqrt(max(counts.mean(), 1.0)))
+    temper = 1.0
     for sweep in range(max(passes, 3) + 6):
         background = np.exp(-exponent * log - curvature * log**2)
         base = [background, background * log] + ([background * log**2] if free_curvature else [])
@@ -113,15 +114,17 @@ def fit_spectrum(
         weight = 1 / np.maximum(noise.variance(np.maximum(model, floor)), 1e-12)
         gram = columns.T @ (weight[:, None] * columns)
         penalty = np.zeros(columns.shape[1])
-        penalty[len(base) + number :] = 1 / (np.repeat(heights, widths) * freedom) ** 2
+        penalty[len(base) + number :] = temper / (np.repeat(heights, widths) * freedom) ** 2
         matrix = gram + np.diag(penalty)
-        norm = 1 / np.sqrt(np.diag(matrix))
-        inverse = norm[:, None] * np.linalg.pinv(norm[:, None] * matrix * norm, hermitian=True) * norm
+        inverse = _inverse(matrix)
         solution = inverse @ (columns.T @ (weight * counts))
         model = columns @ solution
-        errors = np.sqrt(np.diag(inverse))[len(base) : len(base) + number]
-        # Scale of the lines' prior: the edge's own jump, never less than its uncertainty.
-        heights = np.maximum(np.abs(solution[len(base) : len(base) + number]), errors)
+        temper = _correlated_misfit(np.sqrt(weight) * (counts - model), design.energy_eV)
+        alone = slice(0, len(base) + number)
+        errors = np.sqrt(np.diag(_inverse(gram[alone, alone])))[len(base) :]
+        # Scale of the lines' prior: the element as a whole, never less than what could just be seen of it were
+        # there no lines (with them, uncertainty would feed on itself).
+        heights = np.maximum(atoms @ solution[len(base) :], errors)
         step = -solution[1] / solution[0] if solution[0] > 0 else 0.0
         exponent += float(np.clip(step, -0.7, 0.7))
         if free_curvature and solution[0] > 0:
@@ -129,12 +132,12 @@ def fit_spectrum(
         if sweep >= max(passes, 3) and abs(step) < 1e-6:
             break
     k = len(base)
-    atoms = _atoms_matrix(design, widths, free_near)
-    atoms = np.concatenate([np.zeros((number, k)), atoms / scale], axis=1)
-    covariance = atoms @ inverse @ atoms.T
-    robust = misfit_covariance(columns, weight, counts - model, inverse, design.energy_eV)
-    slopes = slope_covariance(columns, weight, solution, inverse, design, k)
-    robust = atoms @ (robust + slopes) @ atoms.T
+    atoms = np.concatenate([np.zeros((number, k)), atoms / scale[:number, None]], axis=1)
+    # The posterior's covariance in two parts: what counting noise makes, and what the priors leave open.
+    spread = atoms @ inverse
+    covariance = spread @ gram @ spread.T
+    misfit = atoms @ misfit_covariance(columns, weight, counts - model, inverse, design.energy_eV) @ atoms.T
+    robust = temper * spread @ (penalty[:, None] * spread.T) + np.maximum(misfit, covariance * np.eye(number))
     continuum = solution[k : k + number] / scale[:number]
     theta = atoms @ solution
     lines = np.split(solution[k + number :] / scale[number:], np.cumsum(widths)[:-1]) if number else []
@@ -150,6 +153,23 @@ def fit_spectrum(
     )  # fmt: skip
 
 
+def _correlated_misfit(residual: np.ndarray, energy: np.ndarray) -> float:
+    """How much more the means of 10 eV of residuals scatter than independent ones would; 1 for a perfect model.
+
+    Where a model does not fit, counts are no measure of what the data know: priors have to keep their weight
+    against a misfit, not against counting noise.
+    """
+    width = max(round(10.0 / (energy[1] - energy[0])), 2)
+    blocks = residual[: residual.size // width * width].reshape(-1, width)
+    return max(1.0, float(np.mean(blocks.mean(1) ** 2) * width)) if blocks.size else 1.0
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a normal matrix, scaled to a unit diagonal first; directions without information give 0."""
+    norm = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    return norm[:, None] * np.linalg.pinv(norm[:, None] * matrix * norm, hermitian=True) * norm
+
+
 def _atoms_matrix(design: Design, widths: list[int], free_near: bool) -> np.ndarray:
     """(E, E + lines): how edge columns add up to atoms."""
     number = len(design.elements)
@@ -161,29 +181,6 @@ def _atoms_matrix(design: Design, widths: list[int], free_near: bool) -> np.ndar
             matrix[i, start : start + width] = design.near_atoms[i]
         start += width
     return matrix
-
-
-def slope_covariance(
-    columns: np.ndarray,
-    weight: np.ndarray,
-    solution: np.ndarray,
-    inverse: np.ndarray,
-    design: Design,
-    first: int,
-) -> np.ndarray:
-    """Covariance of the amplitudes if every cross-section may fall off a little faster or slower.
-
-    Each edge is multiplied by (E / onset)^e with e of standard deviation `SLOPE_ERROR`: what one element's
-    continuum does wrong above the next one's onset is taken for that next element.
-    """
-    result = np.zeros_like(inverse)
-    for i in range(len(design.elements)):
-        column = columns[:, first + i] * solution[first + i]
-        onset = design.energy_eV[int(np.argmax(np.abs(column) > 0.02 * np.abs(column).max()))]
-        bend = SLOPE_ERROR * column * np.log(np.maximum(design.energy_eV / onset, 1.0))
-        move = inverse @ (columns.T @ (weight * bend))
-        result += np.outer(move, move)
-    return result
 
 
 def _start_background(counts: np.ndarray, design: Design) -> tuple[float, float]:
@@ -210,9 +207,9 @@ def misfit_covariance(
 
     With a perfect model this is the counting noise again; where edge shapes do not fit, neighbouring
     residuals agree in sign, and the amplitudes are as uncertain as those say (Newey and West 1987,
-    Econometrica 55, 703: triangular lags, here up to 20 eV).
+    Econometrica 55, 703: triangular lags, here up to 40 eV).
     """
-    reach = max(int(round(20.0 / (energy[1] - energy[0]))), 1)
+    reach = max(int(round(40.0 / (energy[1] - energy[0]))), 1)
     score = columns * (weight * residual)[:, None]
     kernel = 1 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1)
     from scipy.signal import oaconvolve
