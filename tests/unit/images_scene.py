@@ -72,7 +72,7 @@ def scene(
     The crystal ends at distance 0, the amorphous layer at `gap_nm`; beyond is vacuum (or `support_nm` of carbon).
     """
     rng = np.random.default_rng(seed)
-    pad = int(round(4 / pixel))  # the Fourier propagation is periodic: cut its rim away
+    pad = round(4 / pixel)  # the Fourier propagation is periodic: cut its rim away
     big = (shape[0] + 2 * pad, shape[1] + 2 * pad)
     distance = signed_distances(big, pixel, edge_angle, edge_nm, radius_nm)
     crystal = _soft(distance)

@@ -8,8 +8,6 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from ceiflow.units import electron_wavelength_nm
-
 _STEP_NM = 0.05
 _LENGTH = 1024
 _PHASES = np.concatenate([np.linspace(0.05, 1.0, 10), np.linspace(1.2, 3.6, 9), np.linspace(4.0, 7.0, 6)])
@@ -17,6 +15,10 @@ _ABSORPTIONS = np.array([0.0, 0.015, 0.04, 0.1, 0.25])
 # Edges: half-widths of a symmetric step, and depths over which a round edge reaches its full thickness.
 _SLOPES_NM = np.array([0.1, 0.3, 0.7, 1.5])
 _ROUND_NM = np.array([2.0, 6.0])
+
+
+# Fresnel lengths tried where the defocus is not known: up to 300 nm at 300 kV.
+FRINGES_NM = (0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,7 @@ def edge_shift(
     values: np.ndarray,
     level: float,
     step_nm: float,
-    defocus_nm: float,
-    beam_energy_keV: float,
+    fringe_nm: float,
     valid: np.ndarray,
     deep: bool = False,
 ) -> EdgeFit | None:
@@ -121,10 +122,12 @@ def edge_shift(
         Brightness over vacuum.
     values, level : (r, c) array, float
         The field with a first contour.
+    fringe_nm : float
+        Fresnel length sqrt(wavelength x defocus).
     deep : bool
         Look further inside: for a first contour that may lie well outside the edge.
     """
-    fringe = float(np.sqrt(electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm)))
+    fringe = fringe_nm
     distance = signed_distance(values, level) * step_nm
     inner, outer = -((2.7 if deep else 0.9) * fringe + 0.7), 2.5 * fringe + 1.2
     near = valid & (distance > inner) & (distance < outer)
@@ -161,3 +164,51 @@ def moved(values: np.ndarray, level: float, shift: float) -> np.ndarray:
     rows, columns = np.indices(values.shape, dtype=np.float32)
     at = np.stack([rows - shift * normal[0], columns - shift * normal[1]])
     return ndimage.map_coordinates(values, at, order=1, mode="nearest").astype(np.float32)
+
+
+def on_the_edge(
+    intensity: np.ndarray,
+    values: np.ndarray,
+    level: float,
+    step_nm: float,
+    fringe_nm: float | None,
+    valid: np.ndarray,
+) -> tuple[np.ndarray, dict]:
+    """The field with its contour moved to where the fitted Fresnel fringe has its edge: a coarse pass, two fine ones.
+
+    Parameters
+    ----------
+    fringe_nm : float or None
+        None: the length that explains the profile best; good for the place, no measure of the defocus.
+
+    Returns
+    -------
+    (r, c) array, dict
+        The field; `fringe_shift_nm` (None where no fringe explains the profile), `fringe_explained`, `fringe_nm`.
+    """
+    nothing = {"fringe_shift_nm": None, "fringe_explained": None, "fringe_nm": None}
+    guessed = fringe_nm is None
+    if guessed:
+        tried = [(edge_shift(intensity, values, level, step_nm, f, valid, True), f) for f in FRINGES_NM]
+        tried = [(fit.explained, f) for fit, f in tried if fit is not None]
+        if not tried:
+            return values, nothing
+        fringe_nm = max(tried)[1]
+    enough = 0.85 if guessed else 0.6
+    before = values
+    total, explained = 0.0, None
+    for deep in (True, False, False):
+        fit = edge_shift(intensity, values, level, step_nm, fringe_nm, valid, deep)
+        if fit is None or fit.explained < (0.4 if deep else enough):
+            break
+        values = moved(values, level, fit.shift_nm / step_nm)
+        total, explained = total + fit.shift_nm, fit.explained
+        if not deep and abs(fit.shift_nm) < 0.05:
+            break
+    if explained is None or (explained < enough):
+        return before, nothing
+    return values, {
+        "fringe_shift_nm": round(total, 3),
+        "fringe_explained": round(explained, 3),
+        "fringe_nm": round(float(fringe_nm), 3),
+    }

@@ -159,7 +159,7 @@ class Demodulator:
         axes = []
         shape = tuple(max(8, n // thin) for n in self.shape)
         for g, size, out in zip((g_row, g_column), self.size, shape, strict=True):
-            centre = int(round(g * size * self.step))
+            centre = round(g * size * self.step)
             offset = fft.fftfreq(out, 1 / out).astype(int)
             frequency = (centre + offset) / (size * self.step) - g
             window = np.exp(-2 * (np.pi * sigma_nm * frequency) ** 2)
@@ -233,7 +233,7 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
         "reason": "" if crystal.any() else "fringes nowhere above the false-discovery threshold",
     }
     values, null = _over_plateau(energy, crystal, sigma / coarse, found["turbostratic"])
-    margin = min(int(math.ceil(2 * sigma / coarse)), min(values.shape) // 4)
+    margin = min(math.ceil(2 * sigma / coarse), min(values.shape) // 4)
     # The window is cut by the frame: what lies at its rim is a copy of the nearest whole one.
     values = np.pad(values[margin:-margin, margin:-margin], margin, mode="edge")
     return Field(

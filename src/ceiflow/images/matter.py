@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ceiflow.images.field import Field, average_where, clean, field_factor, frame_is_far, pool, smooth
-from ceiflow.images.fresnel import edge_shift, moved
+from ceiflow.images.fresnel import on_the_edge
 from ceiflow.images.vacuum import Background, find_background, texture_energy
 from ceiflow.units import electron_wavelength_nm
 
@@ -18,6 +18,8 @@ SUPPORT_EXCESS = 1.6
 HALF = 0.5
 # Noise of the field in vacuum from which on more is averaged.
 QUIET = 0.07
+# Dark field: what is dimmer than this share of the bright part is taken for glare.
+FAINTEST = 0.05
 
 
 def matter_field(
@@ -95,13 +97,14 @@ def matter_field(
         notes |= {"support": False}
     if not ground.found:
         notes |= {"vacuum": False, "reason": "no vacuum in the frame"}
-    margin = int(math.ceil(2 * max(widths["texture"], widths["mean"])))
+    margin = math.ceil(2 * max(widths["texture"], widths["mean"]))
     if ground.found and notes["matter"]:
         values = _tidy(values, matter, 3 * max(widths["texture"], widths["mean"]))
-        if not dark and defocus_nm and beam_energy_keV:
+        fringe = _fringe(defocus_nm, beam_energy_keV)
+        if not dark and fringe != 0.0:
             far = frame_is_far(values.shape, margin)
             over = pooled / np.maximum(ground.level, 1e-12)
-            values, more = _at_the_edge(over, values, step, defocus_nm, beam_energy_keV, far)
+            values, more = on_the_edge(over, values, HALF, step, fringe, far)
             notes |= more
         matter = values > HALF
     return Field(
@@ -132,29 +135,6 @@ def _is_second_level(image: np.ndarray, matter: np.ndarray, widths: dict[str, fl
     return bool(count > 0 and areas.max() > 0.5 * areas.sum() and areas.max() > 0.02 * matter.size)
 
 
-def _at_the_edge(
-    over: np.ndarray,
-    values: np.ndarray,
-    step: float,
-    defocus_nm: float,
-    beam_energy_keV: float,
-    far: np.ndarray,
-) -> tuple[np.ndarray, dict]:
-    """The field with its contour moved to where the fitted Fresnel fringe has its edge: a coarse pass and a fine."""
-    total, explained = 0.0, None
-    for deep in (True, False, False):
-        fit = edge_shift(over, values, HALF, step, defocus_nm, beam_energy_keV, far, deep)
-        if fit is None or fit.explained < (0.4 if deep else 0.6):
-            break
-        values = moved(values, HALF, fit.shift_nm / step)
-        total, explained = total + fit.shift_nm, fit.explained
-        if not deep and abs(fit.shift_nm) < 0.05:
-            break
-    if explained is None:
-        return values, {"fringe_shift_nm": None, "fringe_explained": None}
-    return values, {"fringe_shift_nm": round(total, 3), "fringe_explained": round(explained, 3)}
-
-
 def _tidy(values: np.ndarray, matter: np.ndarray, reach: float) -> np.ndarray:
     """Deep inside matter 1 at least, far outside 0 at most: what happens there is no outer edge."""
     body = ndimage.binary_fill_holes(
@@ -166,13 +146,18 @@ def _tidy(values: np.ndarray, matter: np.ndarray, reach: float) -> np.ndarray:
     return np.where(outside > reach, np.minimum(values, 0), values).astype(np.float32)
 
 
+def _fringe(defocus_nm: float | None, beam_energy_keV: float | None) -> float | None:
+    """Fresnel length in nm; None where the defocus or the energy is not known."""
+    if defocus_nm is None or not beam_energy_keV:
+        return None
+    return math.sqrt(electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm))
+
+
 def _widths(
     step: float, dark: bool, defocus_nm: float | None, beam_energy_keV: float | None
 ) -> dict[str, float]:
     """Gaussian widths in samples: the texture's band and window, the mean's window, the search window."""
-    fringe = 0.0
-    if not dark and defocus_nm is not None and beam_energy_keV:
-        fringe = math.sqrt(electron_wavelength_nm(beam_energy_keV) * abs(defocus_nm))
+    fringe = 0.0 if dark else _fringe(defocus_nm, beam_energy_keV) or 0.0
     mean = max(0.3, 0.45 * fringe)
     return {
         "fine": max(0.6, 0.09 / step),
@@ -236,7 +221,8 @@ def _detected(
 ) -> np.ndarray:
     """Everything that differs from the ground in brightness or texture, tidy: no specks, no pinholes."""
     wide = smooth(brightness, widths["window"])
-    hit = np.abs(wide - np.median(wide[ground.mask])) > 5 * _deviation(wide[ground.mask])
+    # Illumination is followed to a few per cent only.
+    hit = np.abs(wide - np.median(wide[ground.mask])) > np.maximum(5 * _deviation(wide[ground.mask]), 0.025)
     if dark:
         hit = wide > 5 * _deviation(wide[ground.mask])
     else:
@@ -283,7 +269,9 @@ def _combined(
         deeper = (depth >= 4.0 * sigma) & (depth < 9.0 * sigma)
         if deeper.any():
             plateau = np.minimum(plateau, average_where(feature, deeper, max(12.0, 8 * sigma), np.inf))
-        plateau = np.clip(plateau, 0, None)
+        # Afterglow and glare beside a bright particle are no matter.
+        least = FAINTEST * float(np.percentile(feature[matter], 90)) if len(features) == 1 else 0.0
+        plateau = np.clip(plateau, max(least, 0.0), None)
         inside = _deviation((feature - plateau)[rim])
         weight = 1 / (noise[name] ** 2 + 0.5 * inside**2)
         above += weight * plateau * feature

@@ -131,7 +131,7 @@ def _stands_alone(power: np.ndarray, row: float, column: float) -> bool:
 
 def _nearby(power: np.ndarray, row: float, column: float) -> float:
     """Largest power within one sample of a frequency (in samples of the half spectrum)."""
-    i, j = int(round(row)), int(round(column))
+    i, j = round(row), round(column)
     rows, columns = power.shape
     if j + 1 >= columns or abs(i) + 1 >= rows // 2:
         return 0.0
