@@ -52,6 +52,7 @@ def estimate(
     -------
     Profile
     """
+    limits_nm = (pixel_nm, detection_sigma, max_thickness_nm)
     with np.errstate(divide="ignore"):
         bend = float(np.mean(1.0 / np.asarray(radius_nm)))
     mean_radius = 1.0 / bend if bend > 0 else np.inf
@@ -97,9 +98,7 @@ def estimate(
                 "no layer material stands out, and the counts that a layer would give are not known: "
                 "no detection limit"
             )
-    return _finish(
-        kind, batch, result, source, species, pixel_nm, detection_sigma, means, criterion, gain, notes
-    )
+    return _finish(kind, batch, result, source, species, limits_nm, means, criterion, gain, notes)
 
 
 def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, detection_sigma):
@@ -166,7 +165,8 @@ def _inflation(fitted: Fit) -> float:
     return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof))) if dof > 0 else 1.0
 
 
-def _finish(kind, batch, fitted, source, species, pixel_nm, detection_sigma, means, criterion, gain, notes):
+def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, gain, notes):
+    pixel_nm, detection_sigma, max_thickness_nm = limits_nm
     inflation = _inflation(fitted)
     null = inflation * _p.null_std(kind, batch, fitted)
     known = source != "none"
@@ -177,8 +177,14 @@ def _finish(kind, batch, fitted, source, species, pixel_nm, detection_sigma, mea
         common = inflation**2 * fitted.common_covariance()
     else:
         common = np.zeros((len(own), len(own)))
-    thickness = np.where(known, fitted.thickness, np.nan)
-    present = known & (thickness > lod) & (thickness > 1.645 * own)
+    # A limit beyond what is looked for says that this segment's counts say nothing.
+    blind = ~(lod < max_thickness_nm)
+    lod = np.where(blind, np.nan, lod)
+    thickness = np.where(blind, np.nan, fitted.thickness)
+    if known and blind.any():
+        notes.append(f"{int(blind.sum())} of {len(blind)} segments say nothing: too few counts")
+    with np.errstate(invalid="ignore"):
+        present = ~blind & (thickness > lod) & (thickness > 1.645 * own)
     light = [s for s, item in enumerate(species) if item.in_layer]
     dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
     return Profile(

@@ -12,12 +12,12 @@ from ceiflow.layer.surface import Surface
 
 FloatArray = NDArray[np.float64]
 
-#: The lattice edge is looked for from this far outside the matter edge: on a bare particle noise, fringes of
-#: finite length and delocalisation put it outside as often as inside.
-OUTSIDE_NM = 4.0
-#: The lattice has to go on for this many blurs behind its edge: less is a speck in the layer.
+#: The matter edge is looked for from this far inside the lattice edge: on a bare particle noise, fringes of
+#: finite length and delocalisation put the lattice outside as often as inside.
+INSIDE_NM = 3.0
+#: Vacuum has to go on for this many blurs behind the edge: less is a pinhole in the layer.
 BEHIND_BLURS = 2.0
-#: A segment counts if the lattice was met from this share of its points.
+#: A segment counts if the matter edge was met from this share of its points.
 LEAST_SHARE = 0.5
 
 
@@ -28,9 +28,9 @@ class Gap:
     Parameters
     ----------
     gap_nm, std_nm : (n,) arrays
-        Outer edge minus lattice edge; NaN where no lattice was met.
+        Outer edge minus lattice edge; NaN where no edge was met.
     share : (n,) array
-        Points of the segment from which the lattice was met.
+        Points of the segment from which the edge was met.
     noise_correlation_nm : float
         Length along the arc over which the errors go together.
     """
@@ -41,59 +41,56 @@ class Gap:
     noise_correlation_nm: float
 
 
-def lattice_depths(
+def outer_distances(
     surface: Surface, values: FloatArray, level: float, width_nm: float, valid: NDArray | None, max_nm: float
 ) -> FloatArray:
-    """Depth of the lattice edge below every contour point, along the inward normal.
+    """Distance of the matter edge from every point of the lattice's contour, along the outward normal.
 
     Parameters
     ----------
     surface : Surface
-        Of the matter.
+        Of the lattice.
     values : (rows, columns) array
-        Lattice field on the same grid, high in the crystal.
+        Matter field on the same grid, high in matter.
     level, width_nm : float
         Value at the edge, and the field's blur.
     valid : (rows, columns) bool array, optional
         Where the field can be trusted.
     max_nm : float
-        Deeper is not looked for.
+        Further out is not looked for.
 
     Returns
     -------
     (n,) array
-        nm, negative if the lattice reaches beyond the matter edge; NaN where it is not met.
+        nm, negative if the lattice reaches beyond the matter edge; NaN where no edge is met.
     """
     from scipy.ndimage import map_coordinates
 
     step = surface.step_nm
-    depth = np.arange(-OUTSIDE_NM, max_nm + BEHIND_BLURS * width_nm + step, step)
+    out = np.arange(-INSIDE_NM, max_nm + BEHIND_BLURS * width_nm + step, step)
     rays = (
-        surface.points[:, None, :]
-        - depth[None, :, None] / surface.pixel_size_nm * surface.normals[:, None, :]
+        surface.points[:, None, :] + out[None, :, None] / surface.pixel_size_nm * surface.normals[:, None, :]
     )
-    sampled = map_coordinates(values, np.moveaxis(rays, -1, 0), order=1, mode="constant", cval=-np.inf)
-    sampled = np.where(np.isfinite(sampled), sampled, -1.0)
+    rays = np.moveaxis(rays, -1, 0)
+    # Beyond the frame nothing is known: no edge is found there.
+    sampled = map_coordinates(values, rays, order=1, mode="constant", cval=np.inf)
     if valid is not None:
-        seen = map_coordinates(
-            valid.astype(float), np.moveaxis(rays, -1, 0), order=0, mode="constant", cval=0.0
-        )
-        sampled = np.where(seen > 0.5, sampled, -1.0)
+        seen = map_coordinates(valid.astype(float), rays, order=0, mode="constant", cval=0.0)
+        sampled = np.where(seen > 0.5, sampled, np.inf)
     behind = max(1, round(BEHIND_BLURS * width_nm / step))
-    above = sampled > level
-    # Mean of what lies behind: the lattice goes on.
-    run = np.cumsum(np.pad(above.astype(float), ((0, 0), (1, 0))), axis=1)
-    goes_on = np.zeros_like(above)
-    goes_on[:, : above.shape[1] - behind] = (run[:, behind + 1 :] - run[:, 1:-behind]) / behind > 0.75
-    edge = above & goes_on
+    below = sampled < level
+    run = np.cumsum(np.pad(below.astype(float), ((0, 0), (1, 0))), axis=1)
+    goes_on = np.zeros_like(below)
+    goes_on[:, : below.shape[1] - behind] = (run[:, behind + 1 :] - run[:, 1:-behind]) / behind > 0.75
+    edge = below & goes_on
     edge[:, 0] = False
     first = np.argmax(edge, axis=1)
     rows = np.arange(len(first))
     before, after = sampled[rows, np.maximum(first - 1, 0)], sampled[rows, first]
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.clip((after - level) / (after - before), 0.0, 1.0)
-    found = edge[rows, first] & (depth[first] <= max_nm)
-    return np.where(found, depth[first] - part * step, np.nan)
+        part = np.clip(np.nan_to_num((level - after) / (before - after)), 0.0, 1.0)
+    found = edge[rows, first] & (out[first] <= max_nm) & np.isfinite(before)
+    return np.where(found, out[first] - part * step, np.nan)
 
 
 def edge_noise_nm(null_sigma: float, width_nm: float, plateau: float = 1.0) -> float:
@@ -111,7 +108,7 @@ def by_segment(
     Parameters
     ----------
     depths : (n_points,) array
-        From `lattice_depths`.
+        From `outer_distances`.
     segments : Segments
     noise_nm : float
         Standard deviation of one depth.

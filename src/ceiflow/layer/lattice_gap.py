@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ceiflow.layer.gap import Gap, by_segment, edge_noise_nm, lattice_depths
+from ceiflow.layer.gap import Gap, by_segment, edge_noise_nm, outer_distances
 from ceiflow.layer.image import Seen, _known, without_limit
 from ceiflow.layer.segments import Segments, divide
 from ceiflow.layer.summary import Trace
@@ -14,6 +14,14 @@ from ceiflow.study.measurements import Measurement, not_identifiable
 AMORPHOUS = "layer_amorphous_fraction"
 #: Without a defocus a gap counts as a layer from here: more than the displacement of fringes at most defoci.
 SURE_NM = 5.0
+#: Spacing of the 002 fringes of carbon, from graphite to the widest turbostratic stacks.
+GRAPHITE_NM = (0.325, 0.385)
+#: Smoothing of the hull of carbon black's patches, and how far the hull is from the surface (one sigma).
+HULL_BLUR_NM, HULL_SYS_NM = 0.5, 1.0
+#: What lies between crystals closer than this belongs to both.
+FACING_NM = 5.0
+#: Systematic difference of the two edges that only pristine particles at like defocus can take away.
+UNCALIBRATED_NM = 0.6
 
 
 def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
@@ -43,11 +51,12 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
     entry["lattice"] = dict(lattice.notes)
     if not lattice.notes.get("lattice"):
         return _nothing(f"no lattice: {lattice.notes.get('reason') or 'no fringes found'}", entry)
-    surface, segments = _surface(matter, settings)
+    surface = _surface(lattice, settings)
+    segments = divide(surface, settings["segment_nm"])
     if not len(segments):
         return _nothing("no surface with room for a layer in view", entry, lattice)
-    depths = lattice_depths(
-        surface, lattice.values, lattice.level, lattice.width_nm, lattice.valid, settings["max_thickness_nm"]
+    depths = outer_distances(
+        surface, matter.values, matter.level, matter.width_nm, matter.valid, settings["max_thickness_nm"]
     )
     noise = np.hypot(
         edge_noise_nm(lattice.null_sigma, lattice.width_nm), edge_noise_nm(matter.null_sigma, matter.width_nm)
@@ -72,33 +81,57 @@ def _nothing(reason: str, entry: dict, lattice=None) -> Seen:
     return Seen(None, reason, not_identifiable("layer", AMORPHOUS, reason), lattice=values, entry=entry)
 
 
-def _surface(matter, settings) -> tuple[Surface, Segments]:
-    values = (
-        np.where(matter.valid, matter.values, matter.values) if matter.valid is not None else matter.values
-    )
+def _surface(lattice, settings) -> Surface:
+    """Contour of the crystal.
+
+    Fringes of turbostratic carbon come and go along its surface with the bending of the layers. Particles of
+    carbon black are round: there the contour is that of the patches' convex hull.
+    """
+    values, level = lattice.values, lattice.level
+    if _graphitic(lattice.notes):
+        patches = (values > level) & lattice.maps.get("crystal", True)
+        values = _hull(patches, HULL_BLUR_NM / lattice.step_nm)
+        level = 0.5
     # Near the frame the field knows part of its window only.
-    margin = 1.0 if matter.valid is None else max(1.0, float(np.argmax(matter.valid.any(axis=1))))
-    surface = trace_surface(
+    margin = 1.0 if lattice.valid is None else max(1.0, float(np.argmax(lattice.valid.any(axis=1))))
+    return trace_surface(
         values,
-        matter.level,
-        matter.step_nm,
-        smooth_nm=max(matter.width_nm, 2 * matter.step_nm),
+        level,
+        lattice.step_nm,
+        smooth_nm=max(lattice.width_nm, 2 * lattice.step_nm),
         curvature_nm=6.0,
         margin_pixels=margin,
-        facing_nm=max(4.0, 6 * matter.width_nm),
+        facing_nm=FACING_NM,
         min_diameter_nm=4.0,
     )
-    return surface, divide(surface, settings["segment_nm"])
+
+
+def _graphitic(notes: dict) -> bool:
+    """Whether all fringes are the 002 ones of carbon."""
+    spacings = [spot["spacing_nm"] for spot in notes.get("spots", [])]
+    return bool(notes.get("turbostratic")) or (
+        bool(spacings) and all(GRAPHITE_NM[0] < spacing < GRAPHITE_NM[1] for spacing in spacings)
+    )
+
+
+def _hull(mask, width):
+    """Convex hull of the patches, blurred so that it has a sub-pixel contour."""
+    from scipy.ndimage import gaussian_filter
+    from skimage.morphology import convex_hull_image
+
+    if not mask.any():
+        return mask.astype(float)
+    return gaussian_filter(convex_hull_image(mask).astype(float), max(width, 1.0), mode="nearest")
 
 
 def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> Seen:
-    offset, bias_se = (0.0, 0.0) if bias is None else (bias[0], bias[1] / np.sqrt(bias[2]))
+    offset = 0.0 if bias is None else bias[0]
     thickness = gap.gap_nm - offset
     measured = np.isfinite(thickness)
     notes, warnings = [], []
     lost = float(segments.length_nm[~measured].sum())
     if lost > 0:
-        notes.append(f"{lost:.3g} nm of surface without lattice below it: left out")
+        notes.append(f"{lost:.3g} nm of crystal edge without vacuum within reach: left out")
     notes += [
         f"{value:.3g} nm of contour left out ({name})" for name, value in surface.lost_nm.items() if value > 0
     ]
@@ -106,7 +139,7 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> S
         notes.append(f"gap of {bias[2]} pristine image(s) at like defocus subtracted: {bias[0]:.2g} nm")
     entry |= _gap_entry(gap, segments)
     if not measured.any():
-        seen = _nothing("no lattice below the surface in view", entry, lattice)
+        seen = _nothing("no vacuum beside the crystal in view", entry, lattice)
         seen.notes = notes
         return seen
     values = {"thickness_nm": thickness, "std_nm": gap.std_nm}
@@ -115,22 +148,23 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> S
         values = without_limit(values, max(SURE_NM, lattice.notes["window_nm"]))
         warnings.append(reason)
     else:
-        values["lod_nm"] = np.where(measured, np.maximum(limit["total_nm"], 3.29 * gap.std_nm), np.nan)
+        total = limit["total_nm"] if bias is not None else float(np.hypot(limit["total_nm"], UNCALIBRATED_NM))
+        values["lod_nm"] = np.where(measured, np.maximum(total, 3.29 * gap.std_nm), np.nan)
         values["present"] = measured & (
             np.nan_to_num(thickness) > np.nan_to_num(values["lod_nm"], nan=np.inf)
         )
-    inner = segments.point - segments.normal * (np.nan_to_num(gap.gap_nm) / surface.pixel_size_nm)[:, None]
-    inner = np.where(measured[:, None], inner, np.nan)
+    reach = np.where(measured, gap.gap_nm, 0.0) / surface.pixel_size_nm
+    outer = matter.to_pixels(segments.point + segments.normal * reach[:, None])
     trace = Trace(
         position_nm=segments.position_nm,
         length_nm=segments.length_nm,
         stretch=segments.stretch,
-        point=matter.to_pixels(segments.point),
-        outer=matter.to_pixels(segments.point),
-        inner=matter.to_pixels(inner),
+        point=outer,
+        outer=outer,
+        inner=lattice.to_pixels(segments.point),
         noise_correlation_nm=gap.noise_correlation_nm,
         floor_nm=limit["total_nm"] or 0.0,
-        sys_nm=float(bias_se),
+        sys_nm=_systematic(lattice, bias),
         closed=bool(surface.used.all() and surface.n_stretches == 1),
         **values,
     )
@@ -144,6 +178,13 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> S
         entry,
         warnings,
     )
+
+
+def _systematic(lattice, bias) -> float:
+    """What may be wrong with all gaps of one image together, one standard deviation."""
+    if _graphitic(lattice.notes):
+        return HULL_SYS_NM
+    return UNCALIBRATED_NM / 2 if bias is None else float(bias[1] / np.sqrt(bias[2]))
 
 
 def _gap_entry(gap: Gap, segments: Segments) -> dict:
@@ -166,10 +207,10 @@ def _amorphous(trace: Trace, surface: Surface, segments: Segments, gap: Gap, lat
         return not_identifiable("layer", AMORPHOUS, "nothing is covered")
     distance, _, index = distance_and_position(surface)
     segment = segments.of_pixels(index)
-    depth = np.where(trace.present, np.nan_to_num(gap.gap_nm), 0.0)[np.maximum(segment, 0)]
+    reach = np.where(trace.present, np.nan_to_num(gap.gap_nm), 0.0)[np.maximum(segment, 0)]
     # Detection of the lattice reaches out of the particle by about the full width of its window.
     guard = 2.0 * lattice.notes["window_nm"]
-    inside = (segment >= 0) & (distance < 0) & (-distance < depth - guard)
+    inside = (segment >= 0) & (distance > guard) & (distance < reach)
     if lattice.valid is not None:
         inside &= lattice.valid
     area = float(inside.sum()) * surface.pixel_size_nm**2

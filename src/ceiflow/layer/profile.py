@@ -253,9 +253,25 @@ def aicc(fitted: Fit, n_shared: int) -> float:
 
 
 def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
-    """Standard deviation of each segment's thickness if its true thickness were zero."""
+    """Standard deviation of each segment's thickness if its true thickness were zero.
+
+    With a species that is in the layer only, that is the error at thickness zero. Where the particle's own
+    map has to show the layer, a thin one is the same as a shifted edge, and the error at zero is infinite:
+    then it is a third of the smallest thickness that is three times its own error.
+    """
+    if np.any(batch.layered & ~batch.particle):
+        return _std_at(kind, batch, fitted, np.zeros(len(batch.x)))
+    result = np.full(len(batch.x), np.inf)
+    for thickness in np.geomspace(0.5 * fitted.blur, 60 * fitted.blur, 24)[::-1]:
+        std = _std_at(kind, batch, fitted, np.full(len(batch.x), thickness))
+        # From thick to thin, as long as the thickness is resolved.
+        result = np.where(3.0 * std < thickness, np.minimum(result, thickness / 3.0), result)
+    return result
+
+
+def _std_at(kind: str, batch: Batch, fitted: Fit, thickness: FloatArray) -> FloatArray:
     local = fitted.local.copy()
-    local[:, THICKNESS] = 0.0
+    local[:, THICKNESS] = thickness
     return _batch.fit(kind, batch, local, fitted.blur, fitted.amplitude, iterations=0).own_std()
 
 
