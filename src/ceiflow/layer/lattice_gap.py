@@ -14,8 +14,8 @@ from ceiflow.study.measurements import Measurement, not_identifiable
 AMORPHOUS = "layer_amorphous_fraction"
 #: Without a defocus a gap counts as a layer from here: more than the displacement of fringes at most defoci.
 SURE_NM = 5.0
-#: Spacing of the 002 fringes of carbon, from graphite to the widest turbostratic stacks.
-GRAPHITE_NM = (0.325, 0.385)
+#: A crystal whose fringes fill less than this share of their convex hull is one that shows them in patches.
+LEAST_SOLIDITY = 0.7
 #: Smoothing of the hull of carbon black's patches, and how far the hull is from the surface (one sigma).
 HULL_BLUR_NM, HULL_SYS_NM = 0.5, 1.0
 #: What lies between crystals closer than this belongs to both.
@@ -51,7 +51,8 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
     entry["lattice"] = dict(lattice.notes)
     if not lattice.notes.get("lattice"):
         return _nothing(f"no lattice: {lattice.notes.get('reason') or 'no fringes found'}", entry)
-    surface = _surface(lattice, settings)
+    patchy = _is_patchy(lattice)
+    surface = _surface(lattice, settings, patchy)
     segments = divide(surface, settings["segment_nm"])
     if not len(segments):
         return _nothing("no surface with room for a layer in view", entry, lattice)
@@ -73,7 +74,7 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
         n_pristine=None if bias is None else bias[2],
     )
     entry |= {"detection_limit": limit, "n_segments": len(segments)}
-    return _seen(gap, surface, segments, matter, lattice, limit, bias, entry)
+    return _seen(gap, surface, segments, matter, lattice, limit, bias, entry, patchy)
 
 
 def _nothing(reason: str, entry: dict, lattice=None) -> Seen:
@@ -81,17 +82,12 @@ def _nothing(reason: str, entry: dict, lattice=None) -> Seen:
     return Seen(None, reason, not_identifiable("layer", AMORPHOUS, reason), lattice=values, entry=entry)
 
 
-def _surface(lattice, settings) -> Surface:
-    """Contour of the crystal.
-
-    Fringes of turbostratic carbon come and go along its surface with the bending of the layers. Particles of
-    carbon black are round: there the contour is that of the patches' convex hull.
-    """
+def _surface(lattice, settings, patchy: bool) -> Surface:
+    """Contour of the crystal, or of the convex hull of its patches."""
     values, level = lattice.values, lattice.level
-    if _graphitic(lattice.notes):
+    if patchy:
         patches = (values > level) & lattice.maps.get("crystal", True)
-        values = _hull(patches, HULL_BLUR_NM / lattice.step_nm)
-        level = 0.5
+        values, level = _hull(patches, HULL_BLUR_NM / lattice.step_nm), 0.5
     # Near the frame the field knows part of its window only.
     margin = 1.0 if lattice.valid is None else max(1.0, float(np.argmax(lattice.valid.any(axis=1))))
     return trace_surface(
@@ -106,12 +102,17 @@ def _surface(lattice, settings) -> Surface:
     )
 
 
-def _graphitic(notes: dict) -> bool:
-    """Whether all fringes are the 002 ones of carbon."""
-    spacings = [spot["spacing_nm"] for spot in notes.get("spots", [])]
-    return bool(notes.get("turbostratic")) or (
-        bool(spacings) and all(GRAPHITE_NM[0] < spacing < GRAPHITE_NM[1] for spacing in spacings)
-    )
+def _is_patchy(lattice) -> bool:
+    """Whether the fringes come and go, as those of turbostratic carbon do with the bending of its layers.
+
+    Such particles are taken for round: their surface is that of the patches' convex hull.
+    """
+    from skimage.morphology import convex_hull_image
+
+    if lattice.notes.get("turbostratic"):
+        return True
+    patches = (lattice.values > lattice.level) & lattice.maps.get("crystal", True)
+    return bool(patches.any()) and patches.sum() < LEAST_SOLIDITY * convex_hull_image(patches).sum()
 
 
 def _hull(mask, width):
@@ -124,7 +125,7 @@ def _hull(mask, width):
     return gaussian_filter(convex_hull_image(mask).astype(float), max(width, 1.0), mode="nearest")
 
 
-def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> Seen:
+def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patchy) -> Seen:
     offset = 0.0 if bias is None else bias[0]
     thickness = gap.gap_nm - offset
     measured = np.isfinite(thickness)
@@ -135,6 +136,8 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> S
     notes += [
         f"{value:.3g} nm of contour left out ({name})" for name, value in surface.lost_nm.items() if value > 0
     ]
+    if patchy:
+        notes.append("fringes in patches: the particle's surface is taken as their convex hull")
     if bias is not None:
         notes.append(f"gap of {bias[2]} pristine image(s) at like defocus subtracted: {bias[0]:.2g} nm")
     entry |= _gap_entry(gap, segments)
@@ -164,7 +167,7 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> S
         inner=lattice.to_pixels(segments.point),
         noise_correlation_nm=gap.noise_correlation_nm,
         floor_nm=limit["total_nm"] or 0.0,
-        sys_nm=_systematic(lattice, bias),
+        sys_nm=_systematic(patchy, bias),
         closed=bool(surface.used.all() and surface.n_stretches == 1),
         **values,
     )
@@ -180,9 +183,9 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry) -> S
     )
 
 
-def _systematic(lattice, bias) -> float:
+def _systematic(patchy, bias) -> float:
     """What may be wrong with all gaps of one image together, one standard deviation."""
-    if _graphitic(lattice.notes):
+    if patchy:
         return HULL_SYS_NM
     return UNCALIBRATED_NM / 2 if bias is None else float(bias[1] / np.sqrt(bias[2]))
 
