@@ -10,7 +10,7 @@ from ceiflow.eels.zero_loss import ZeroLoss
 # How well a zero loss recorded with the core loss places it (drift tube, drift), how well one recorded
 # separately does, and how well a file's axis does by itself.
 DUAL_SE_EV = 0.5
-SEPARATE_SE_EV = 2.0
+SEPARATE_SE_EV = 1.0
 FILE_SE_EV = 3.0
 
 
@@ -62,6 +62,6 @@ def decide_axis(
     tolerance = float(options.get("tolerance_eV", 1.5))
     if abs(found.offset_eV - fallback.offset_eV) > tolerance and zero_loss is not None:
         found.flags.append(
-            f"edges and zero loss disagree by {found.offset_eV - fallback.offset_eV:.1f} eV: edges are trusted"
+            f"edges and zero loss disagree by {found.offset_eV - fallback.offset_eV:.1f} eV: edges trusted"
         )
     return found

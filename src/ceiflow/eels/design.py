@@ -1,4 +1,4 @@
-"""The model of a core-loss spectrum as columns: background, edges spread by plural scattering, near-edge lines.
+"""The model of a core-loss spectrum as columns: background, edges with plural scattering, near-edge lines.
 
 What stands within some tens of eV of an onset (white lines, resonances: where the solid and not the atom
 decides) has columns of its own, so that it cannot bend the continuum. How an areal density follows:

@@ -1,4 +1,4 @@
-"""The energy axis of the core loss from the edges it shows: offset and dispersion at once, edge by edge checked."""
+"""The energy axis of the core loss from the edges it shows: offset and dispersion, edge by edge checked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Spectrum:
 
     def __init__(self, energy: np.ndarray, counts: np.ndarray, channel_eV: float):
         step = energy[1] - energy[0]
-        bins = max(int(round(channel_eV / step)), 1)
+        bins = max(round(channel_eV / step), 1)
         size = energy.size // bins * bins
         self.energy = energy[:size].reshape(-1, bins).mean(1)
         self.counts = counts[:size].reshape(-1, bins).sum(1)
@@ -155,13 +155,20 @@ def calibrate_axis(
     )
     centre = float(0.5 * (energy[0] + energy[-1]))
     prior = (prior_offset_eV, prior_se_eV)
-    line, found = None, []
-    for reach in (5.0, 2.2):
-        peaks = find_peaks(energy, counts, edges, offset, slope, centre, reach)
-        if not peaks:
-            return None
+    # First the edges that can be read in one way only; the others near where those put them, or, where there
+    # are none, near where the prior does.
+    sure = [edge for edge in edges if len(edge.references) == 1]
+    peaks = find_peaks(energy, counts, sure, offset, slope, centre, 5.0)
+    if peaks:
         line, found = assign_references(peaks, prior, centre, slope)
         offset, slope = line.offset, line.slope
+    else:
+        offset, slope = prior_offset_eV, 0.0
+    # Where several references stand in a row, a wide search finds what is none of them.
+    peaks = find_peaks(energy, counts, edges, offset, slope, centre, 2.2, 3.2 if peaks else 1.3)
+    if not peaks:
+        return None
+    line, found = assign_references(peaks, prior, centre, slope)
     at_middle = line.offset + line.slope * (middle - centre)
     middle_se = float(np.hypot(line.offset_se, line.slope_se * (middle - centre)))
     result = AxisCalibration(
@@ -229,6 +236,7 @@ def find_peaks(
     slope: float,
     centre: float,
     reach: float,
+    ambiguous_reach: float = 0.0,
 ) -> list[Peak]:
     """The strongest narrow peak at every edge that has references, where it is significant.
 
@@ -240,6 +248,8 @@ def find_peaks(
         The calibration so far.
     reach : float
         How many eV a peak may stand from where that expects it.
+    ambiguous_reach : float
+        The same for edges with several references.
     """
     peaks = []
     for edge in edges:
@@ -247,7 +257,8 @@ def find_peaks(
             continue
         expected = np.array([at for at, _ in edge.references])
         on_file = (expected + offset - slope * centre) / (1 - slope)
-        low, high = on_file.min() - reach, on_file.max() + reach
+        margin = reach if len(edge.references) == 1 else ambiguous_reach
+        low, high = on_file.min() - margin, on_file.max() + margin
         if low < energy[0] + 6 or high > energy[-1] - 8:
             continue
         peak = _strongest_peak(energy, counts, low, high)
@@ -256,7 +267,9 @@ def find_peaks(
     return peaks
 
 
-def _strongest_peak(energy: np.ndarray, counts: np.ndarray, low: float, high: float) -> tuple[float, float] | None:
+def _strongest_peak(
+    energy: np.ndarray, counts: np.ndarray, low: float, high: float
+) -> tuple[float, float] | None:
     """Place and error of the narrow peak between `low` and `high` that a local fit gains most from.
 
     The local model is a parabola, a step below the peak (the edge itself) and a Gaussian of three widths.
@@ -322,12 +335,15 @@ def assign_references(
     """
     from itertools import product
 
+    sure = sum(len(peak.edge.references) == 1 for peak in peaks)
     best, chosen = None, ()
     for choice in product(*(peak.edge.references for peak in peaks)):
         at = np.array([peak.position_eV for peak in peaks]) - centre
-        shift = np.array([peak.position_eV - expected for peak, (expected, _) in zip(peaks, choice, strict=True)])
+        shift = np.array(
+            [peak.position_eV - expected for peak, (expected, _) in zip(peaks, choice, strict=True)]
+        )
         error = np.array([np.hypot(peak.se_eV, se) for peak, (_, se) in zip(peaks, choice, strict=True)])
-        line = _robust_line(at, shift, error, prior, slope)
+        line = _robust_line(at, shift, error, sure, prior, slope)
         if best is None or line.cost < best.cost - 1e-9:
             best, chosen = line, choice
     found = [
@@ -338,7 +354,7 @@ def assign_references(
 
 
 def _robust_line(
-    at: np.ndarray, shift: np.ndarray, error: np.ndarray, prior: tuple[float, float], slope: float
+    at: np.ndarray, shift: np.ndarray, error: np.ndarray, sure: int, prior: tuple[float, float], slope: float
 ) -> _Line:
     """Offset and slope by Student weights; a slope only where edges are far apart."""
     measurable = np.ptp(at) > 60.0
@@ -348,19 +364,27 @@ def _robust_line(
     if not measurable:
         design[:, 1] = 0.0
     start = slope if measurable else 0.0
+    # Edges scatter almost normally; what was believed beforehand is often right, else it may be far off. Only
+    # edges with one possible reference overrule it: others could be read so as to confirm anything.
+    loose = [1.0 if sure >= needed else 1e3 for needed in (1, 2)]
+    freedom = np.concatenate([np.full(at.size, 8.0), loose])
     solution = np.array([np.median(shift - start * at), start])
     for _ in range(40):
         residual = (target - design @ solution) / sigma
-        weight = 4.0 / (3.0 + residual**2) / sigma**2
+        weight = (freedom + 1) / (freedom + residual**2) / sigma**2
         matrix = design.T @ (weight[:, None] * design)
         if not measurable:
             matrix[1, 1] = 1.0
         solution = np.linalg.solve(matrix, design.T @ (weight * target))
     residual = (target - design @ solution) / sigma
     covariance = np.linalg.inv(matrix)
-    spread = max(float(np.mean(residual[:-2] ** 2 * 4.0 / (3.0 + residual[:-2] ** 2))), 0.5)
+    spread = max(float(np.mean(residual[:-2] ** 2)), 0.5)
     errors = np.sqrt(np.diag(covariance) * spread)
-    cost = float(np.sum(4.0 * np.log1p(residual**2 / 3.0)))
+    cost = float(np.sum((freedom + 1) * np.log1p(residual**2 / freedom)))
     return _Line(
-        float(solution[0]), float(solution[1]), float(errors[0]), float(errors[1]) if measurable else 0.0, cost
+        float(solution[0]),
+        float(solution[1]),
+        float(errors[0]),
+        float(errors[1]) if measurable else 0.0,
+        cost,
     )

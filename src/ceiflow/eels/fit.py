@@ -1,4 +1,4 @@
-"""Poisson fits of a nearly linear model: one spectrum with everything free, or thousands by matrix products."""
+"""Poisson fits of a nearly linear model: one spectrum with all free, or thousands by matrix products."""
 
 from __future__ import annotations
 
@@ -142,7 +142,8 @@ def fit_spectrum(
     theta = atoms @ solution
     lines = np.split(solution[k + number :] / scale[number:], np.cumsum(widths)[:-1]) if number else []
     parts = [
-        continuum[i] * design.continuum[:, i] + (near[i] @ lines[i] if widths[i] else 0.0) for i in range(number)
+        continuum[i] * design.continuum[:, i] + (near[i] @ lines[i] if widths[i] else 0.0)
+        for i in range(number)
     ]
     edges = np.stack(parts, axis=1) if number else np.zeros((counts.size, 0))
     used = np.trace(inverse @ gram)
@@ -209,7 +210,7 @@ def misfit_covariance(
     residuals agree in sign, and the amplitudes are as uncertain as those say (Newey and West 1987,
     Econometrica 55, 703: triangular lags, here up to 40 eV).
     """
-    reach = max(int(round(40.0 / (energy[1] - energy[0]))), 1)
+    reach = max(round(40.0 / (energy[1] - energy[0])), 1)
     score = columns * (weight * residual)[:, None]
     kernel = 1 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1)
     from scipy.signal import oaconvolve

@@ -22,7 +22,7 @@ def split_energy(energy_eV: np.ndarray, spectrum: np.ndarray, fwhm_eV: float) ->
     inside = np.flatnonzero((energy_eV >= low) & (energy_eV <= high))
     if inside.size < 3:
         return low
-    width = max(int(round(0.5 / (energy_eV[1] - energy_eV[0]))), 1)
+    width = max(round(0.5 / (energy_eV[1] - energy_eV[0])), 1)
     smooth = np.convolve(spectrum, np.ones(width) / width, mode="same")[inside]
     return float(energy_eV[inside[int(np.argmin(smooth))]])
 

@@ -21,7 +21,6 @@ from ceiflow.eels.zero_loss import (
     roll_channels,
     shift_likelihood,
     shift_map,
-    shifts_from_likelihood,
 )
 from ceiflow.signals.store import Header, SignalFile, carry_header, create_h5, open_signal, read_header
 
@@ -140,7 +139,7 @@ def _core_shifts(
 
 
 def _sharpness(counts: np.ndarray, core: SignalFile) -> float:
-    width = max(int(round(1.0 / core.energy_scale_eV)), 1)
+    width = max(round(1.0 / core.energy_scale_eV), 1)
     smooth = np.convolve(counts, np.ones(width) / width, mode="valid")
     inner = smooth[smooth.size // 20 : -max(smooth.size // 20, 1)]
     return float(np.sum(np.diff(inner) ** 2 / np.maximum(inner[1:], 1.0)))

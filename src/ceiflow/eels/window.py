@@ -44,8 +44,8 @@ def _alive(spectrum: np.ndarray) -> tuple[int, int]:
 
 def _roll_off_end(energy: np.ndarray, counts: np.ndarray) -> float:
     step = energy[1] - energy[0]
-    span = max(int(round(SLOPE_SPAN_EV / step)), 4)
-    reach = min(int(round(3 * ROLL_OFF_LIMIT_EV / step)), energy.size)
+    span = max(round(SLOPE_SPAN_EV / step), 4)
+    reach = min(round(3 * ROLL_OFF_LIMIT_EV / step), energy.size)
     if reach < 3 * span:
         return float(energy[0])
     x, y = np.log(np.abs(energy[:reach]) + 1e-9), np.log(np.maximum(counts[:reach], 1e-9))

@@ -53,7 +53,7 @@ def find_zero_loss(
     if left is None or right is None or (right - left) * step > MAX_FWHM_EV:
         return None
     width = max(right - left, 1.0)
-    far = int(round(top - 3 * width))
+    far = round(top - 3 * width)
     if far < 0 or np.mean(spectrum[max(far - 2, 0) : far + 1]) > 0.1 * height:
         return None
     # Centroid over the upper part, which inelastic scattering does not touch.
@@ -101,7 +101,7 @@ def shift_likelihood(
     step = energy_eV[1] - energy_eV[0]
     half = max(int(np.ceil(1.5 * peak.fwhm_eV / step)), 2)
     reach = int(np.ceil(JITTER_EV / step))
-    centre = int(round((peak.position_eV - energy_eV[0]) / step))
+    centre = round((peak.position_eV - energy_eV[0]) / step)
     low, high = max(centre - half - reach, 0), min(centre + half + reach + 1, energy_eV.size)
     offsets = np.arange(low, high)
     # The logarithm of the peak is the filter that maximum likelihood asks for; beyond the peak it is flat, so

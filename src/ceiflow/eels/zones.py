@@ -1,4 +1,4 @@
-"""Zones: spectra are summed, then fitted; values with statistical and systematic errors, limits and status."""
+"""Zones: spectra are summed, then fitted; values with errors, detection limits and status."""
 
 from __future__ import annotations
 
@@ -256,7 +256,9 @@ def _zone_thickness(source: Source, sums: ZoneSums) -> tuple[float, float, float
     low = source.low
     value, error = ll.thickness_over_mfp(sums.zero_loss, sums.total, source.noise.gain, low.missing)
     moved = [
-        ll.thickness_over_mfp(*ll.zero_loss_and_total(low.energy_eV, sums.low, low.split_eV * factor), missing=low.missing)[0]
+        ll.thickness_over_mfp(
+            *ll.zero_loss_and_total(low.energy_eV, sums.low, low.split_eV * factor), missing=low.missing
+        )[0]
         for factor in (0.8, 1.2)
     ]
     # The tail beyond the range is a guess to about a third.
