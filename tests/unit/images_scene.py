@@ -69,7 +69,8 @@ def scene(
 ):
     """Counts of a bright-field image, and the signed distance from the crystal's true edge (nm).
 
-    The crystal ends at distance 0, the amorphous layer at `gap_nm`; beyond is vacuum (or `support_nm` of carbon).
+    The crystal ends at distance 0, the amorphous layer at `gap_nm`; beyond is vacuum (or `support_nm` of
+    carbon).
     """
     rng = np.random.default_rng(seed)
     pad = round(4 / pixel)  # the Fourier propagation is periodic: cut its rim away
@@ -99,7 +100,9 @@ def scene(
 def adf_scene(
     gap_nm=6.0, shape=(400, 500), pixel=0.3, rim=0.12, edge_nm=0.0, edge_angle=60.0, counts=60.0, seed=0
 ):
-    """Dark-field counts: vacuum dark, a dim rim, a bright particle; and the distance from the particle's edge."""
+    """Dark-field counts: vacuum dark, a dim rim, a bright particle; and the distance from the particle's
+    edge.
+    """
     rng = np.random.default_rng(seed)
     distance = signed_distances(shape, pixel, edge_angle, edge_nm)
     bright = _soft(distance, 0.8)

@@ -112,7 +112,7 @@ def test_amorphous_layer_and_a_crystal_in_it():
     result = amorphous_fraction(image, field, mask, 0.04)
     assert result["amorphous_fraction"] > 0.95
     rows, columns = np.indices(image.shape) * 0.04
-    here = np.exp(-((((distance - 7.5) / 1.8) ** 2 + ((rows - 16) / 3.0) ** 2) ** 2))
+    here = np.exp(-((((distance - 7.5) / 2.6) ** 2 + ((rows - 16) / 5.0) ** 2) ** 2))
     wave = 1 + 0.35 * here * np.cos(2 * np.pi * (0.8 * columns + 0.6 * rows) / 0.233)
     image = np.random.default_rng(0).poisson(image * wave).astype(np.float32)
     _, field = fields(image, 0.04, 60)

@@ -24,8 +24,8 @@ def amorphous_fraction(
 ) -> dict:
     """Share of the layer's area without lattice fringes.
 
-    Lattice is what passed the false-discovery threshold in `lattice_field`; that test reaches out of the particle by
-    about twice its window, so the layer is judged only further away from it.
+    Lattice is what passed the false-discovery threshold in `lattice_field`; that test reaches out of the
+    particle by about twice its window, so the layer is judged only further away from it.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def amorphous_fraction(
     Returns
     -------
     dict
-        `amorphous_fraction` and `se` (binomial over independent windows; None where the layer is too narrow, with
-        `reason`), `n_windows`, `area_nm2` judged, `crystals`: list of {spacing_nm, angle_deg, significance, name},
-        name None where no listed spacing lies within 2 %.
+        `amorphous_fraction` and `se` (binomial over independent windows; None where the layer is too narrow,
+        with `reason`), `n_windows`, `area_nm2` judged, `crystals`: list of {spacing_nm, angle_deg,
+        significance, name}, name None where no listed spacing lies within 2 %.
     """
     shape = field_lattice.values.shape
     mask = np.asarray(layer_mask, bool)
@@ -84,7 +84,9 @@ def _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm) -> 
     times = field_lattice.bin // fine
     weight = np.repeat(np.repeat(weight, times, axis=0), times, axis=1)[: flat.shape[0], : flat.shape[1]]
     spots, _ = find_spots(flat * weight, step, (low, spacing_range_nm[1]))
-    particle = [(s["spacing_nm"], s["angle_deg"]) for s in field_lattice.notes.get("spots", [])]
+    particle = [
+        (s["spacing_nm"], s["angle_deg"]) for s in field_lattice.notes.get("spots", []) if not s["foreign"]
+    ]
     found = []
     for spot in spots:
         note = spot.as_note()
@@ -94,7 +96,7 @@ def _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm) -> 
             if abs(note["spacing_nm"] / d - 1) < 0.01
         ]
         # What has the particle's own spacing and direction is its delocalised fringe.
-        if note["tiles"] > 3 and turned and min(turned) < 2:
+        if turned and min(turned) < 2:
             continue
         found.append({**note, "name": named(note["spacing_nm"])})
     return found

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-# Field samples are about this wide: fine against every blur used here (0.3 nm and more), coarse against pixels.
+# Field samples are about this wide: fine against every blur used here (0.3 nm and more), coarse against
+# pixels.
 FIELD_STEP_NM = 0.12
 
 
@@ -48,7 +49,9 @@ class Field:
     maps: dict = field(default_factory=dict)
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Image pixel coordinates (row, column) of field coordinates, (n, 2); pixel centres are whole numbers."""
+        """Image pixel coordinates (row, column) of field coordinates, (n, 2); pixel centres are whole
+        numbers.
+        """
         return (np.asarray(points, float) + 0.5) * self.bin - 0.5
 
     def from_pixels(self, points: np.ndarray) -> np.ndarray:
@@ -56,7 +59,9 @@ class Field:
         return (np.asarray(points, float) + 0.5) / self.bin - 0.5
 
     def on_image(self, shape: tuple[int, int], order: int = 1) -> np.ndarray:
-        """The field's values at every pixel of an image of this shape (nearest value beyond the last sample)."""
+        """The field's values at every pixel of an image of this shape (nearest value beyond the last
+        sample).
+        """
         rows = (np.arange(shape[0]) + 0.5) / self.bin - 0.5
         columns = (np.arange(shape[1]) + 0.5) / self.bin - 0.5
         grid = np.meshgrid(rows, columns, indexing="ij")
@@ -69,7 +74,9 @@ def block_factor(pixel_size_nm: float, target_nm: float) -> int:
 
 
 def field_factor(shape: tuple[int, int], pixel_size_nm: float) -> int:
-    """Image pixels a field sample: about 0.12 nm, up to 0.3 nm where the view is wide, and 64 samples a side at least."""
+    """Image pixels a field sample: about 0.12 nm, up to 0.3 nm where the view is wide, and 64 samples a side
+    at least.
+    """
     target = min(max(FIELD_STEP_NM, max(shape) * pixel_size_nm / 1400), 0.3)
     factor = (
         max(1, round(target / pixel_size_nm))
@@ -126,7 +133,8 @@ def clean(image: np.ndarray) -> tuple[np.ndarray, dict]:
     spread = max(1.4826 * float(np.median(np.abs(sample))), 1e-12)
     hot = np.abs(rest) > 8 * spread
     if hot.any():
-        # The deviation is that of the local surroundings: a bright particle is noisier than the vacuum beside it.
+        # The deviation is that of the local surroundings: a bright particle is noisier than the vacuum
+        # beside it.
         local_square = pool(np.minimum(rest**2, (20 * spread) ** 2), 16)
         rows, columns = np.nonzero(hot)
         near = local_square[
@@ -155,7 +163,9 @@ def _median_of_neighbours(image: np.ndarray) -> np.ndarray:
 
 
 def smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian average, `sigma` in samples; wide ones are done on a coarser grid, which changes nothing visible."""
+    """Gaussian average, `sigma` in samples; wide ones are done on a coarser grid, which changes nothing
+    visible.
+    """
     if sigma < 8:
         return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3.5)
     factor = int(sigma // 4)

@@ -23,7 +23,9 @@ FRINGES_NM = (0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 
 @dataclass(frozen=True)
 class EdgeFit:
-    """Distance of the true edge from the zero of the profile (nm, positive outwards), and how well it fits."""
+    """Distance of the true edge from the zero of the profile (nm, positive outwards), and how well it
+    fits.
+    """
 
     shift_nm: float
     explained: float
@@ -34,8 +36,9 @@ class EdgeFit:
 def edge_profiles(fringe_nm: float, blur_nm: float) -> tuple[np.ndarray, np.ndarray]:
     """Intensities across edges of many phases and absorptions behind one defocus, vacuum 1.
 
-    The wave behind the edge is exp(i phase s - absorption s), s a step of finite slope, propagated over a defocus
-    whose Fresnel length sqrt(wavelength x defocus) is `fringe_nm`, over- and underfocus both, and blurred.
+    The wave behind the edge is exp(i phase s - absorption s), s a step of finite slope, propagated over a
+    defocus whose Fresnel length sqrt(wavelength x defocus) is `fringe_nm`, over- and underfocus both, and
+    blurred.
 
     Returns
     -------
@@ -114,7 +117,8 @@ def edge_shift(
     valid: np.ndarray,
     deep: bool = False,
 ) -> EdgeFit | None:
-    """How far the contour of a field lies from the edge that made the fringe; None where the frame cannot say.
+    """How far the contour of a field lies from the edge that made the fringe; None where the frame cannot
+    say.
 
     Parameters
     ----------
@@ -174,7 +178,8 @@ def on_the_edge(
     fringe_nm: float | None,
     valid: np.ndarray,
 ) -> tuple[np.ndarray, dict]:
-    """The field with its contour moved to where the fitted Fresnel fringe has its edge: a coarse pass, two fine ones.
+    """The field with its contour moved to where the fitted Fresnel fringe has its edge: a coarse pass, two
+    fine ones.
 
     Parameters
     ----------
@@ -184,7 +189,8 @@ def on_the_edge(
     Returns
     -------
     (r, c) array, dict
-        The field; `fringe_shift_nm` (None where no fringe explains the profile), `fringe_explained`, `fringe_nm`.
+        The field; `fringe_shift_nm` (None where no fringe explains the profile), `fringe_explained`,
+        `fringe_nm`.
     """
     nothing = {"fringe_shift_nm": None, "fringe_explained": None, "fringe_nm": None}
     guessed = fringe_nm is None

@@ -45,11 +45,11 @@ def lattice_field(
 ) -> Field:
     """The crystal's fringe amplitude over its plateau near the edge.
 
-    The lattice's frequencies are found in the image itself (`spots.find_spots`). At each the image is demodulated
-    with a Gaussian window; the noise power there is that of control directions at the same |g|, taken locally, so
-    that a change of texture is no lattice. Where the summed excess in a wide window passes a false-discovery
-    threshold is crystal. In a narrow window the amplitude at a straight edge is half of that inside: the field is
-    the amplitude over its plateau just inside the edge, its level 1/2.
+    The lattice's frequencies are found in the image itself (`spots.find_spots`). At each the image is
+    demodulated with a Gaussian window; the noise power there is that of control directions at the same |g|,
+    taken locally, so that a change of texture is no lattice. Where the summed excess in a wide window passes
+    a false-discovery threshold is crystal. In a narrow window the amplitude at a straight edge is half of
+    that inside: the field is the amplitude over its plateau just inside the edge, its level 1/2.
 
     Parameters
     ----------
@@ -63,16 +63,17 @@ def lattice_field(
         From `matter_field` of the same image: lattice counts only where there is matter.
 
     defocus_nm, beam_energy_keV : float or None
-        Where both are known, the outward displacement of fringes by wavelength x defocus / spacing is taken back
-        (without spherical aberration; the detection limit still carries the whole displacement).
+        Where both are known, the outward displacement of fringes by wavelength x defocus / spacing is taken
+        back (without spherical aberration; the detection limit still carries the whole displacement).
 
     Returns
     -------
     Field
-        `notes`: `lattice` (bool), `spots` (list of dicts: spacing_nm, angle_deg, significance, tiles),
-        `turbostratic` (bool), `smallest_spacing_nm`, `largest_spacing_nm` (of the spots used), `window_nm` (full
-        width of the position window), `reason`. `maps["crystal"]`: bool, the detected crystal (main body);
-        `maps["positive"]`: bool, everything lattice-positive, islands in the layer too.
+        `notes`: `lattice` (bool), `spots` (list of dicts: spacing_nm, angle_deg, significance, tiles,
+        foreign: a small crystal outside the particle, no part of the field),
+        `turbostratic` (bool), `smallest_spacing_nm`, `largest_spacing_nm` (of the spots used), `window_nm`
+        (full width of the position window), `reason`. `maps["crystal"]`: bool, the detected crystal (main
+        body); `maps["positive"]`: bool, everything lattice-positive, islands in the layer too.
 
     Raises
     ------
@@ -209,26 +210,33 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
     coarse = step * factor
     bands = _bands(spots, found)
     sigma = max(band["sigma"] for band in bands)
-    ratio = np.zeros(demodulator.shape, np.float32)
-    energy = np.zeros(demodulator.shape, np.float32)
+    trials = sum(len(band["directions"]) for band in bands)
+    terms, hits, ratio = [], [], np.zeros(demodulator.shape, np.float32)
     for band in bands:
         signal, wide, noise = _energies(demodulator, band, spots, sigma, coarse)
         # Every spot in units of its own strongest amplitude: each passes a quarter (of energy) at the edge.
         strong = np.percentile((wide - noise)[inside], 99) if inside.any() else 1.0
-        excess = signal - noise * (sigma_ratio(band, sigma))
+        excess = signal - noise * (DETECTION_FRINGES / POSITION_FRINGES) ** 2
         displaced = spread * band["frequency"]
-        excess = _taken_back(excess, band, displaced, coarse)
+        excess = _taken_back(excess, band, displaced, sigma, coarse)
         # Strong spots count, and of these the ones that are displaced least.
-        blur = 1 + (displaced / band["sigma"]) ** 2
-        energy += excess * max(float(strong), 0.0) / max(float(np.median(noise)), 1e-12) ** 2 / blur**2
-        ratio = np.maximum(ratio, wide / np.maximum(noise, 1e-20) * 1.0)
-    positive = _positive(ratio, inside, coarse, sigma, len(bands) * len(bands[-1]["directions"]))
-    crystal = _main_body(positive, coarse)
+        blur = 1 + (displaced / sigma) ** 2
+        scale = max(float(strong), 0.0) / max(float(np.median(noise)), 1e-12) ** 2 / blur**4
+        terms.append((excess * scale).astype(np.float32))
+        one = wide / np.maximum(noise, 1e-20)
+        hits.append(_positive(one, inside, coarse, sigma, trials))
+        ratio = np.maximum(ratio, one)
+    foreign = _foreign(hits, sigma * DETECTION_FRINGES / POSITION_FRINGES, coarse)
+    positive = _positive(ratio, inside, coarse, sigma, trials)
+    own = [hit for hit, other in zip(hits, foreign, strict=True) if not other]
+    crystal = _main_body(positive & np.logical_or.reduce(own), coarse)
+    energy = np.sum([term for term, other in zip(terms, foreign, strict=True) if not other], axis=0)
+    used = _used(terms, foreign, crystal, bands)
     notes |= {
         "lattice": bool(crystal.any()),
-        "spots": [s.as_note() for s in spots],
-        "smallest_spacing_nm": round(min(1 / b["frequency"] for b in bands), 4),
-        "largest_spacing_nm": round(max(1 / b["frequency"] for b in bands), 4),
+        "spots": [s.as_note() | {"foreign": f} for s, f in zip(spots, foreign, strict=False)],
+        "smallest_spacing_nm": round(min(used), 4),
+        "largest_spacing_nm": round(max(used), 4),
         "window_nm": round(2.355 * sigma, 3),
         "reason": "" if crystal.any() else "fringes nowhere above the false-discovery threshold",
     }
@@ -242,16 +250,50 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
     )  # fmt: skip
 
 
-def _taken_back(excess: np.ndarray, band: dict, displaced_nm: float, coarse: float) -> np.ndarray:
+def _foreign(hits: list[np.ndarray], reach_nm: float, coarse: float) -> list[bool]:
+    """Which bands are small crystals by themselves: in the layer, not of the particle.
+
+    A part counts as one if it covers less than 60 nm^2 and a tenth of all lattice, after its window's reach
+    is taken off, and less than half of that lies within what larger bands cover.
+    """
+    cores = [_depth(hit) * coarse > reach_nm for hit in hits]
+    areas = [float(core.sum()) * coarse**2 for core in cores]
+    whole = float(np.logical_or.reduce(cores).sum()) * coarse**2
+    large = [area >= 60.0 or area >= 0.1 * whole for area in areas]
+    if not any(large):
+        return [False] * len(hits)
+    body = np.logical_or.reduce([hit for hit, is_large in zip(hits, large, strict=True) if is_large])
+    return [
+        not is_large and float((core & body).sum()) < 0.5 * max(float(core.sum()), 1.0)
+        for core, is_large in zip(cores, large, strict=True)
+    ]
+
+
+def _used(
+    terms: list[np.ndarray], foreign: list[bool], crystal: np.ndarray, bands: list[dict]
+) -> list[float]:
+    """Spacings that give at least a tenth of the energy the edge is drawn from."""
+    share = [
+        0.0 if other else max(float(term[crystal].mean()) if crystal.any() else 1.0, 0.0)
+        for term, other in zip(terms, foreign, strict=True)
+    ]
+    total = max(sum(share), 1e-30)
+    used = [1 / band["frequency"] for band, part in zip(bands, share, strict=True) if part >= 0.1 * total]
+    return used or [1 / band["frequency"] for band in bands]
+
+
+def _taken_back(
+    excess: np.ndarray, band: dict, displaced_nm: float, sigma: float, coarse: float
+) -> np.ndarray:
     """Fringe energy with the displacement of both sidebands undone.
 
-    Out of focus the two beams of a fringe leave the crystal by `displaced_nm` along g and against it. The smaller
-    of the energies at a distance to both sides has its half-amplitude contour where the crystal ends.
+    Out of focus the two beams of a fringe leave the crystal by `displaced_nm` along g and against it. The
+    smaller of the energies at a distance to both sides has its half-amplitude contour where the crystal ends.
     """
     if displaced_nm < 0.05 or len(band["directions"]) > 1:
         return excess
     phase = math.pi * displaced_nm * band["frequency"]
-    shift = outward_shift(displaced_nm / band["sigma"], phase) * band["sigma"] / coarse
+    shift = outward_shift(displaced_nm / sigma, phase) * sigma / coarse
     angle = band["directions"][0]
     step = shift * math.sin(angle), shift * math.cos(angle)
     one = ndimage.shift(excess, step, order=1, mode="nearest")
@@ -267,8 +309,8 @@ def outward_shift(displacement: float, phase: float) -> float:
     displacement : float
         Displacement over the window's standard deviation.
     phase : float
-        Phase of either sideband against the central beam by the defocus, in radians: where they overlap the fringes
-        of a phase object have the amplitude 2 sin(phase), where one is alone 1.
+        Phase of either sideband against the central beam by the defocus, in radians: where they overlap the
+        fringes of a phase object have the amplitude 2 sin(phase), where one is alone 1.
     """
     x = np.arange(-8 - displacement, 8 + displacement, 0.02)
     one, two = ndtr(displacement - x), ndtr(-displacement - x)
@@ -281,13 +323,10 @@ def outward_shift(displacement: float, phase: float) -> float:
     return float(np.clip(edge, 0, displacement + 1.5))
 
 
-def sigma_ratio(band: dict, sigma: float) -> float:
-    """Noise energy in the position window over that in the detection window."""
-    return (DETECTION_FRINGES / POSITION_FRINGES) ** 2
-
-
 def _energies(demodulator, band, spots, sigma, coarse):
-    """Energy in the position window, in the detection window, and the noise energy of the latter, all local."""
+    """Energy in the position window, in the detection window, and the noise energy of the latter, all
+    local.
+    """
     wider = sigma * DETECTION_FRINGES / POSITION_FRINGES
     thin = max(1, int(wider / (2.5 * coarse)))
     narrow, wide = None, None
@@ -373,7 +412,8 @@ def _over_plateau(energy, crystal, sigma, patchy) -> tuple[np.ndarray, float]:
         if patchy:
             # Stacks of carbon layers end and turn inside the particle: only its outline is an edge.
             body = _closed(body, int(5 * sigma))
-    # Detection reaches at most five windows beyond the edge: what lies deeper than that is crystal in any case.
+    # Detection reaches at most five windows beyond the edge: what lies deeper than that is crystal in any
+    # case.
     body = ndimage.binary_fill_holes(body | (_depth(crystal) > 6 * sigma))
     depth = _depth(body)
     values = np.where(depth > (0.8 if patchy else 2.5) * sigma, np.maximum(values, 0.9), values)

@@ -31,11 +31,12 @@ def matter_field(
 ) -> Field:
     """Particle, layer and support against vacuum, from brightness and texture.
 
-    Two features are measured against the vacuum of the same frame: the local mean, and the energy of the texture
-    between about 0.25 and 1 nm above counting noise. Each is divided by its own plateau just inside the edge, so
-    that both are 0 outside and 1 inside and pass 1/2 at the edge whatever the contrast; they are then averaged,
-    each place by the signal to noise of both. A Fresnel fringe is odd about an edge to first order, so it leaves
-    the half height in place as long as it is not wider than the averaging window, which follows the defocus.
+    Two features are measured against the vacuum of the same frame: the local mean, and the energy of the
+    texture between about 0.25 and 1 nm above counting noise. Each is divided by its own plateau just inside
+    the edge, so that both are 0 outside and 1 inside and pass 1/2 at the edge whatever the contrast; they
+    are then averaged, each place by the signal to noise of both. A Fresnel fringe is odd about an edge to
+    first order, so it leaves the half height in place as long as it is not wider than the averaging window,
+    which follows the defocus.
 
     Parameters
     ----------
@@ -51,10 +52,10 @@ def matter_field(
     Returns
     -------
     Field
-        `values` 0 in vacuum, about 1 in matter, `level` 0.5. `notes`: `vacuum` (False: no vacuum in the frame, the
-        contour is no outer edge), `matter`, `support` (True: a film lies behind the particle, the edge is that of
-        the second level and absence of a layer cannot be claimed), `reason`, `texture_excess`, `weights`.
-        `maps["vacuum"]` and `maps["matter"]`: bool masks.
+        `values` 0 in vacuum, about 1 in matter, `level` 0.5. `notes`: `vacuum` (False: no vacuum in the
+        frame, the contour is no outer edge), `matter`, `support` (True: a film lies behind the particle, the
+        edge is that of the second level and absence of a layer cannot be claimed), `reason`,
+        `texture_excess`, `weights`. `maps["vacuum"]` and `maps["matter"]`: bool masks.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def matter_field(
         ground.found = False
         notes |= {"support": False}
     if not ground.found:
-        notes |= {"vacuum": False, "reason": "no vacuum in the frame"}
+        notes |= {"vacuum": False, "reason": ground.reason or "no vacuum in the frame"}
     margin = math.ceil(2 * max(widths["texture"], widths["mean"]))
     if ground.found and notes["matter"]:
         values = _tidy(values, matter, 3 * max(widths["texture"], widths["mean"]))
@@ -181,7 +182,10 @@ def _normalised(
         # Counting noise is as large as the brightness; what vacuum has of it is the unit.
         wide = np.clip(smooth(image / level, widths["window"]), 0.05, None)
         unit = np.median((energy / wide)[ground.mask]) if ground.found else np.percentile(energy / wide, 1)
-        features["texture"] = (energy / (unit * wide) - 1, widths["texture"])
+        features["texture"] = (energy / np.maximum(unit * wide, 1e-30) - 1, widths["texture"])
+    if ground.reason == "no contrast":
+        nothing = np.zeros(image.shape, np.float32)
+        return nothing, nothing > 0, widths["mean"], float("nan"), {"matter": False}
     if not ground.found:
         values = features["texture" if not dark else "mean"][0]
         scale = max(float(np.median(values)), 1e-12)

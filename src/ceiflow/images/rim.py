@@ -30,9 +30,10 @@ def rim_field(
     Returns
     -------
     Field
-        `values` on the grid of `matter`, without averaging beyond its blocks; `level` 0.5; `null_sigma` the noise of
-        one sample in vacuum; `maps["sigma"]` that of every sample, growing with the signal; `maps["matter"]`.
-        `notes["rim"]` False, with `reason`, where there is no vacuum or no particle to scale by.
+        `values` on the grid of `matter`, without averaging beyond its blocks; `level` 0.5; `null_sigma` the
+        noise of one sample in vacuum; `maps["sigma"]` that of every sample, growing with the signal;
+        `maps["matter"]`. `notes["rim"]` False, with `reason`, where there is no vacuum or no particle to
+        scale by.
     """
     if matter is None:
         matter = matter_field(image, pixel_size_nm, modality)

@@ -61,8 +61,9 @@ def tile_spots(
     """Spots in overlapping tiles: (row, column of the tile's centre in samples, spot).
 
     In every tile the power of noise or of an amorphous film is exponentially distributed about a radial mean.
-    The mean is taken from medians of annuli, so that spots do not raise it, and is smoothed over frequency; power
-    above `ln(N / FALSE_SPOT)` times it, N the number of independent frequencies in all tiles, is a spot.
+    The mean is taken from medians of annuli, so that spots do not raise it, and is smoothed over frequency;
+    power above `ln(N / FALSE_SPOT)` times it, N the number of independent frequencies in all tiles, is a
+    spot.
     """
     size = int(min(max(32, 2 * round(tile_nm / step_nm / 2)), min(flat.shape) // 2 * 2))
     window = (np.hanning(size + 2)[1:-1, None] * np.hanning(size + 2)[None, 1:-1]).astype(np.float32)
@@ -118,7 +119,8 @@ def _tiles(flat: np.ndarray, size: int) -> list[tuple[int, int]]:
 def _stands_alone(power: np.ndarray, row: float, column: float) -> bool:
     """Whether the power falls to a third both towards and away from the origin.
 
-    A Fresnel fringe or any other edge is a streak through the origin along the edge's normal; a lattice is a spot.
+    A Fresnel fringe or any other edge is a streak through the origin along the edge's normal; a lattice is a
+    spot.
     """
     length = np.hypot(row, column)
     here = _nearby(power, row, column)
@@ -197,7 +199,9 @@ def _refined(power: np.ndarray, i: int, j: int) -> tuple[float, float]:
 
 
 def grouped(found: list[tuple[int, int, Spot]], tolerance: float) -> list[tuple[Spot, list[tuple[int, int]]]]:
-    """Spots of many tiles as groups of one frequency (within `tolerance` nm^-1), strongest first, with their places."""
+    """Spots of many tiles as groups of one frequency (within `tolerance` nm^-1), strongest first, with their
+    places.
+    """
     rest = sorted(found, key=lambda f: (-f[2].significance, f[0], f[1]))
     groups: list[tuple[Spot, list[tuple[int, int]]]] = []
     centres = np.empty((0, 2))

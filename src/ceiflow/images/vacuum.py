@@ -16,7 +16,8 @@ class Background:
     """The part of the frame outside every particle.
 
     `mask` says where; `level` is its brightness, followed smoothly over the whole frame; `excess` how far its
-    texture stands above counting noise (1: none, `nan`: not tested); `found` False where the frame has no such part.
+    texture stands above counting noise (1: none, `nan`: not tested); `found` False where the frame has no
+    such part.
     """
 
     mask: np.ndarray
@@ -82,7 +83,8 @@ def followed(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def find_background(
     image: np.ndarray, step_nm: float, dark: bool, fine: float, coarse: float, window: float
 ) -> Background:
-    """The empty part of the frame: counting noise and no texture, brightest of those (or darkest, for dark field).
+    """The empty part of the frame: counting noise and no texture, brightest of those (or darkest, for dark
+    field).
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def find_background(
     # Counting noise grows with brightness: only energy above that is texture.
     fano = energy / np.maximum(mean, offset) if not dark and float(mean.min()) >= 0 else energy
     positive = fano[fano > 0]
-    if positive.size < 100:
+    if positive.size < 100 or np.ptp(image) <= 1e-5 * float(np.abs(image).max()):
         return Background(
             np.zeros(image.shape, bool), np.full(image.shape, mean.mean()), False, np.nan, "no contrast"
         )
@@ -113,7 +115,7 @@ def find_background(
         lowest = [float(np.percentile(inner, 2))]
     quiet = logs < lowest[0] + 3 * spread
     if dark:
-        quiet = mean < _dark_threshold(mean)
+        quiet = mean < _dark_threshold(mean, window)
     else:
         quiet &= ~_steps(mean, logs < lowest[0] + 3 * spread, window)
     mask = _largest_parts(quiet, max(2, int(window)), image.size)
@@ -129,17 +131,20 @@ def find_background(
 
 
 def _steps(mean: np.ndarray, quiet: np.ndarray, window: float) -> np.ndarray:
-    """Where the brightness changes within a window by far more than it does elsewhere: the edge of a smooth thing."""
+    """Where the brightness changes within a window by far more than it does elsewhere: the edge of a smooth
+    thing.
+    """
     slope = np.hypot(*np.gradient(mean)) * window
     usual = np.median(slope[quiet]) if quiet.any() else np.median(slope)
     return slope > 6 * max(float(usual), 1e-12)
 
 
-def _dark_threshold(mean: np.ndarray) -> float:
+def _dark_threshold(mean: np.ndarray, window: float) -> float:
     """A brightness just above the darkest population of a dark-field image."""
     low = np.percentile(mean, 0.5)
     high = np.percentile(mean, 99)
-    width = max((high - low) / 150, 1e-9)
+    noise = 1.4826 * float(np.median(np.abs(mean - smooth(mean, 2 * window))))
+    width = max((high - low) / 150, noise, 1e-9)
     peaks = modes(mean, width, 0.01)
     centre = peaks[0] if peaks else low
     below = mean[mean <= centre]
@@ -162,8 +167,8 @@ def _largest_parts(mask: np.ndarray, radius: int, size: int) -> np.ndarray:
 def _of_one_brightness(mean: np.ndarray, mask: np.ndarray, dark: bool, window: float) -> np.ndarray:
     """Of several quiet parts those that may be vacuum.
 
-    The brightest (dark field: darkest) is. A part beside it, across a step, is something smooth and thin; one that
-    lies elsewhere may be up to 20 % dimmer, as illumination is uneven.
+    The brightest (dark field: darkest) is. A part beside it, across a step, is something smooth and thin;
+    one that lies elsewhere may be up to 20 % dimmer, as illumination is uneven.
     """
     labels, count = ndimage.label(mask)
     if count < 2:
@@ -182,9 +187,9 @@ def _of_one_brightness(mean: np.ndarray, mask: np.ndarray, dark: bool, window: f
 def film_test(image: np.ndarray, mask: np.ndarray, step_nm: float) -> float:
     """How much the texture of the ground stands above counting noise: about 1 in vacuum, larger over a film.
 
-    The larger of two signs. (a) Power between 0.9 and 2.5 nm^-1 over what the finest detail extrapolates to: noise
-    falls off nearly exponentially with frequency behind a scintillator. (b) The largest rise of the power with
-    frequency: noise only falls, the transfer of a phase object starts at zero.
+    The larger of two signs. (a) Power between 0.9 and 2.5 nm^-1 over what the finest detail extrapolates to:
+    noise falls off nearly exponentially with frequency behind a scintillator. (b) The largest rise of the
+    power with frequency: noise only falls, the transfer of a phase object starts at zero.
     NaN where the area is too small, or the samples too wide (> 0.3 nm).
     """
     size, spectra = 0, []
@@ -223,7 +228,9 @@ def _spectra(image: np.ndarray, mask: np.ndarray, size: int) -> list[np.ndarray]
 
 
 def _rise(radial: np.ndarray, error: np.ndarray) -> float:
-    """Largest significant ratio of the power at one frequency to that at a lower one (the lowest three left out)."""
+    """Largest significant ratio of the power at one frequency to that at a lower one (the lowest three left
+    out).
+    """
     lowest, best = 2, 1.0
     for k in range(3, radial.size):
         if radial[k - 1] < radial[lowest]:
