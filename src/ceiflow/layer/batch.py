@@ -173,7 +173,10 @@ def _solve(normal, right):
 
 
 def _inverse(normal):
-    scale = np.sqrt(np.maximum(np.einsum("...ii->...i", normal), 1e-300))
+    diagonal = np.einsum("...ii->...i", normal)
+    # A parameter without any information gets a huge variance, and not an infinite one.
+    least = np.maximum(1e-24 * diagonal.max(axis=-1, keepdims=True), 1e-200)
+    scale = np.sqrt(np.maximum(diagonal, least))
     scaled = normal / scale[..., :, None] / scale[..., None, :] + 1e-9 * np.eye(normal.shape[-1])
     return np.linalg.inv(scaled) / scale[..., :, None] / scale[..., None, :]
 

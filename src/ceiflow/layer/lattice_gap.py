@@ -21,7 +21,7 @@ HULL_BLUR_NM, HULL_SYS_NM = 0.5, 1.0
 #: What lies between crystals closer than this belongs to both.
 FACING_NM = 5.0
 #: Systematic difference of the two edges that only pristine particles at like defocus can take away.
-UNCALIBRATED_NM = 0.6
+UNCALIBRATED_NM = 1.0
 
 
 def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
