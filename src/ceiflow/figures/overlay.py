@@ -225,11 +225,22 @@ def layer_trace(layer_tsv: Table) -> Figure:
 
 
 def _trace_limits(axes: Axes, upper: np.ndarray, lod: np.ndarray) -> None:
-    """Leave a single wild error bar out of the scale, never a point of the limit."""
+    """Leave a single wild error bar out of the scale, and say so where the limit lies beyond it."""
     finite = upper[np.isfinite(upper)]
-    top = max(
-        np.percentile(finite, 99) if finite.size else 0.0,
-        np.nanmax(lod) if np.isfinite(lod).any() else 0.0,
-        0.1,
-    )
+    top = max(float(np.percentile(finite, 99)) if finite.size else 0.0, 0.1)
+    limit = float(np.nanmax(lod)) if np.isfinite(lod).any() else 0.0
+    if limit > 8 * top:
+        low = f"{np.nanmin(lod):.3g}"
+        axes.text(
+            0.5,
+            0.97,
+            f"detection limit off the scale, from {low} nm",
+            va="top",
+            ha="center",
+            transform=axes.transAxes,
+            color=style.GREY,
+            fontsize=6.5,
+        )
+    else:
+        top = max(top, limit)
     axes.set_ylim(min(0.0, axes.get_ylim()[0] if finite.size and finite.min() < 0 else 0.0), 1.12 * top)

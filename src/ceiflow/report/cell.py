@@ -1,4 +1,4 @@
-"""Sections of a cell's page: every acquisition of it, with everything that was found and where it came from."""
+"""Sections of a cell's page: every acquisition, everything found in it, and where that came from."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from ceiflow.figures.tables import (
     unit_name,
 )
 from ceiflow.report import html
-from ceiflow.report.html import Block, Column, Markup, block, join, paragraph, tag
-from ceiflow.report.results import MODALITY_NAMES, Results
-from ceiflow.report.study import QC_SYMBOLS, counted
+from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
+from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
 
 ORIGINS = {"sheet": "sheet", "file": "file", "config": "configuration", "missing": "missing"}
 METADATA_NAMES = {
@@ -32,11 +31,16 @@ METADATA_NAMES = {
     "dose_e_per_A2": ("Dose", "e Å⁻²"),
     "defocus_nm": ("Defocus", "nm"),
 }
+# The results' column of that name is what was subtracted; the sheet's own stands beside it.
+WRITTEN = {"energy_offset_eV": "sheet_energy_offset_eV"}
 STATUS_SYMBOLS = {"identified": "✔", "bounded": "≤", "not_identifiable": "?"}
 CAPTIONS = {
     "layer": "Outer and inner edge of the layer, coloured by its thickness; dotted where bare.",
     "trace": "Thickness along the surface with one standard deviation; grey: below the detection limit.",
-    "spectra": "Summed spectra of the zones: counts with model and background; what stands above the background on a square-root scale; residual in standard deviations (grey: ± 2).",
+    "spectra": (
+        "Summed spectra of the zones: counts with model and background; what stands above it, on a "
+        "square-root scale; residual in standard deviations (grey: ± 2)."
+    ),
     "profile": "Elements along the normal to the surface, means with standard errors.",
     "calibration": "Edges on the calibrated axis, found minus expected.",
 }
@@ -95,7 +99,7 @@ def values(results: Results, cell_id: str) -> Block:
     note = (
         paragraph(f"Not identifiable in any acquisition: {', '.join(rest)}.", class_="soft") if rest else None
     )
-    return block(html.table(told, columns, stack=True) if told else None, note)
+    return block(html.table(told, columns) if told else None, note)
 
 
 def _value_text(row: dict, error: str) -> str:
@@ -132,7 +136,8 @@ def acquisition(results: Results, row: dict, explorer: bool, limit_kb: float) ->
         html.heading(name, 2, name),
         paragraph(
             html.badge(status, QC_SYMBOLS.get(status, "")),
-            f" {MODALITY_NAMES.get(modality, modality)}, particle {row['particle_id']}, region {row['region_id']}",
+            f" {MODALITY_NAMES.get(modality, modality)}, ",
+            f"particle {row['particle_id'] or '–'}, region {row['region_id'] or '–'}",
         ),
         paragraph(row["qc_reason"], class_="notice") if row["qc_reason"] else None,
     ]
@@ -175,7 +180,7 @@ def metadata(row: dict, summary: dict) -> Markup:
     pairs = {}
     for key, (words, unit) in METADATA_NAMES.items():
         origin = row.get(f"{key}_origin", "")
-        value = (summary.get("metadata") or {}).get(key, {}).get("value", row.get(key))
+        value = (summary.get("metadata") or {}).get(key, {}).get("value", row.get(WRITTEN.get(key, key)))
         if origin == "missing":
             pairs[words] = tag("span", "missing", class_="missing")
         elif origin and known(value):
@@ -205,12 +210,14 @@ def _density_sentences(results: Results, name: str) -> list[Markup]:
             elements = notes.setdefault(row["note"], [])
             if row["endpoint"].split("_")[2] not in elements:
                 elements.append(row["endpoint"].split("_")[2])
+    rest = (
+        "Counts, their profile along the normal and the geometry of the layer do not need them: "
+        "compare shapes, not amounts."
+    )
+    said = [(", ".join(elements), note.rstrip(".")) for note, elements in notes.items()]
     return [
-        paragraph(
-            f"Absolute areal densities of {', '.join(elements)} are not identifiable: {note.rstrip('.')}. Counts, their "
-            "profile along the normal and the geometry of the layer do not need them; compare shapes, not amounts."
-        )
-        for note, elements in notes.items()
+        paragraph(f"Absolute areal densities of {names} are not identifiable: {note}. {rest}")
+        for names, note in said
     ]
 
 
@@ -250,11 +257,11 @@ def calibration(summary: dict) -> Markup | None:
     }
     columns = [
         Column("Edge", lambda row: str(row.get("edge", "")).replace("_", " ")),
-        *(
-            Column(words, lambda row, key=key: f"{number(row.get(key)):.2f}".replace("-", "−") if known(row.get(key)) else "", "number")
-            for words, key in (("Expected (eV)", "expected_eV"), ("Found (eV)", "found_eV"), ("Residual (eV)", "residual_eV"), ("Standard error (eV)", "se_eV"))
-        ),
-    ]  # fmt: skip
+        Column("Expected (eV)", lambda row: _fixed(row.get("expected_eV")), "number"),
+        Column("Found (eV)", lambda row: _fixed(row.get("found_eV")), "number"),
+        Column("Residual (eV)", lambda row: _fixed(row.get("residual_eV")), "number"),
+        Column("Standard error (eV)", lambda row: _fixed(row.get("se_eV")), "number"),
+    ]
     flags = [str(flag) for flag in record.get("flags") or []]
     edges = record.get("edges") or []
     return join(
@@ -262,6 +269,10 @@ def calibration(summary: dict) -> Markup | None:
         html.table(edges, columns, "Edges on the calibrated axis") if edges else "",
         paragraph("; ".join(flags), class_="soft") if flags else "",
     )
+
+
+def _fixed(value: object) -> str:
+    return f"{number(value):.2f}".replace("-", "−") if known(value) else ""
 
 
 def _notes(summary: dict) -> Markup | None:

@@ -248,3 +248,8 @@ def amount(value: object, error: object = None) -> str:
         return figures3(value)
     digits = max(0, 1 - math.floor(math.log10(size)))
     return f"{number(value):.{digits}f} ± {size:.{digits}f}".replace("-", "−")
+
+
+def counted(number_of: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"

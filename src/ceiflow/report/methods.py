@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ceiflow.figures.tables import figures3, known
+from ceiflow.figures.tables import known, plain
 from ceiflow.report import html
 from ceiflow.report.html import Column, Markup, paragraph
 
 POLICIES = {
-    "auto": "on the zero loss where a low loss was recorded, else on the edges, else as the file says",
+    "auto": "by the zero loss where it was recorded, checked on known edges",
     "file": "as the file says",
-    "zero_loss": "on the zero loss",
-    "edges": "on the positions of the edges",
+    "zero_loss": "by the zero loss",
+    "edges": "by known edges",
 }
 
 
@@ -30,10 +30,14 @@ def _percent(value: object) -> str:
 
 
 def sentences(config: dict) -> list[str]:
-    """Paragraphs on spectra, layer and statistics; a setting that the configuration lacks is not mentioned."""
+    """Paragraphs on spectra, layer and statistics; settings that the configuration lacks go unmentioned."""
     if not config:
         return ["The configuration that ran was not found."]
-    return [" ".join(part) for part in (_spectra(config), _layer(config), _statistics(config)) if part]
+    return [
+        " ".join(part)
+        for part in (_spectra(config), _layer(config), _images(config), _statistics(config))
+        if part
+    ]
 
 
 def _spectra(config: dict) -> list[str]:
@@ -42,75 +46,79 @@ def _spectra(config: dict) -> list[str]:
         return text
     energy, fit, systematic = _part(eels, "energy"), _part(eels, "fit"), _part(eels, "systematic")
     if energy.get("policy"):
-        text.append(f"Energy axes were set {POLICIES.get(energy['policy'], energy['policy'])}.")
+        text.append(f"Energy axes of spectra were set {POLICIES.get(energy['policy'], energy['policy'])}.")
     text.append(
-        f"Core losses of {_list(eels.get('elements'))} were fitted together with the background in every pixel, by "
-        f"maximum likelihood, with {eels.get('cross_sections', 'tabulated')} cross-sections at each acquisition's "
+        f"The core losses of {_list(eels.get('elements'))} were fitted together with their background in "
+        f"every pixel and in the summed spectrum of every zone, by Poisson likelihood, with "
+        f"{eels.get('cross_sections', 'tabulated')} cross-sections at each acquisition's "
         "beam energy and angles."
     )
-    window = [f"{figures3(fit[key])} eV" for key in ("start_eV", "stop_eV") if known(fit.get(key))]
-    if len(window) == 2:
-        text.append(f"The fit ran from {window[0]} to {window[1]}.")
+    if known(fit.get("start_eV")) and known(fit.get("stop_eV")):
+        text.append(f"The fits ran from {plain(fit['start_eV'])} to {plain(fit['stop_eV'])} eV.")
     if systematic:
         given = _list(f"{_percent(value)} for {shell} edges" for shell, value in systematic.items())
         text.append(
-            f"Cross-sections carry a systematic error of {given}, which cancels in ratios at equal settings."
+            f"Cross-sections carry a systematic error of {given}; it cancels in ratios at equal settings."
         )
     if known(eels.get("max_thickness_over_mfp")):
-        text.append(
-            f"Regions thicker than {figures3(eels['max_thickness_over_mfp'])} mean free paths were left out."
-        )
+        text.append(f"Above {plain(eels['max_thickness_over_mfp'])} mean free paths nothing was quantified.")
     detector = _part(config, "detector")
     if detector:
         kind = "a counting detector" if detector.get("counting") else "an integrating detector"
-        text.append(f"Errors assume {kind} with {figures3(detector.get('gain', 1))} counts an electron.")
+        text.append(f"Errors assume {kind} with {plain(detector.get('gain', 1))} counts an electron.")
     return text
 
 
 def _layer(config: dict) -> list[str]:
-    layer, images, text = _part(config, "layer"), _part(config, "images"), []
-    if layer:
-        text.append(
-            f"In spectrum images the particle is where {_list(layer.get('particle_elements'))} are, and a layer is an "
-            f"excess of {_list(layer.get('layer_elements'))} outside it; its thickness was fitted along the normal to "
-            f"the surface in stretches of {figures3(layer.get('segment_nm'))} nm, up to "
-            f"{figures3(layer.get('max_thickness_nm'))} nm."
-        )
-        text.append(
-            f"A stretch is covered where the thickness exceeds {figures3(layer.get('detection_sigma'))} of its null deviations."
-        )
-        reference = _part(layer, "reference")
-        if reference.get("name"):
-            text.append(
-                f"Equivalent thicknesses refer to {reference['name']} of {figures3(reference.get('density_g_per_cm3'))} g/cm³."
-            )
-    if images:
-        text.append(
-            "In images the thickness is the gap between the particle's outer edge and the edge of its lattice fringes, "
-            f"in stretches of {figures3(images.get('segment_nm'))} nm; the detection limit of an image follows from its "
-            "defocus, its fringes and the scatter on pristine particles."
-        )
-        if images.get("bias") == "auto":
-            text.append("Pristine acquisitions at like defocus calibrate the gap, where there are any.")
+    layer, text = _part(config, "layer"), []
+    if not layer:
+        return text
+    text.append(
+        f"In spectrum images {_list(layer.get('particle_elements'))} mark the particle, and "
+        f"{_list(layer.get('layer_elements'))} outside it a layer, whose thickness was fitted along the "
+        f"normal to the surface in stretches of {plain(layer.get('segment_nm'))} nm, up to "
+        f"{plain(layer.get('max_thickness_nm'))} nm."
+    )
+    if known(layer.get("detection_sigma")):
+        sigma = plain(layer["detection_sigma"])
+        text.append(f"Detection limits are at {sigma} standard deviations of what bare surface would give.")
+    reference = _part(layer, "reference")
+    if reference.get("name"):
+        density = plain(reference.get("density_g_per_cm3"))
+        text.append(f"Equivalent thicknesses refer to {reference['name']} of {density} g/cm³.")
+    return text
+
+
+def _images(config: dict) -> list[str]:
+    images, text = _part(config, "images"), []
+    if not images:
+        return text
+    text.append(
+        "In high-resolution images the thickness is the gap between the outer edge of matter and the edge of "
+        "the lattice fringes, in other images the width of the rim between vacuum and particle, in "
+        f"stretches of {plain(images.get('segment_nm'))} nm; without a known defocus no absence is claimed."
+    )
+    if images.get("bias") == "auto":
+        text.append("Pristine acquisitions at like defocus calibrate the gap, where there are any.")
     return text
 
 
 def _statistics(config: dict) -> list[str]:
     options = _part(config, "statistics")
     text = [
-        "Values were averaged from acquisition to region to particle to cell with equal weights at each level; the cell is the unit."
+        "Values were averaged from acquisition to region to particle to cell with equal weights at each "
+        "level; the cell is the unit."
     ]
     if known(options.get("alpha")):
-        text.append(
-            f"Intervals are at {100 * (1 - float(options['alpha'])):g} %, and p-values are adjusted over all registered claims (Holm)."
-        )
+        level = f"{100 * (1 - float(options['alpha'])):g} %"
+        text.append(f"Intervals are at {level}; p-values are adjusted over all registered claims (Holm).")
     text.append(
-        "Cells below detection enter with both ends of their interval, zero and the detection limit, and a verdict has to hold at both."
+        "Cells below detection enter with both ends of their interval, zero and the detection limit, and a "
+        "verdict has to hold at both."
     )
     if known(options.get("intraclass_correlation")):
-        text.append(
-            f"Bounds on prevalence allow for a correlation of {figures3(options['intraclass_correlation'])} within a cell."
-        )
+        rho = plain(options["intraclass_correlation"])
+        text.append(f"Bounds on prevalence allow for a correlation of {rho} between acquisitions of a cell.")
     if known(options.get("seed")):
         text.append(f"All random numbers derive from the seed {int(options['seed'])}.")
     return text

@@ -102,7 +102,7 @@ def _papermill(source, partial: Path, values: dict, cwd: Path, folder: Path, tim
 
 @contextlib.contextmanager
 def _kernel_folder() -> Iterator[Path]:
-    """A temporary folder with a kernel specification of this interpreter, and an environment that points there."""
+    """A temporary folder with a kernel of this interpreter, and an environment that points there."""
     base = tempfile.gettempdir()
     if len(base) > LONGEST_SOCKET_FOLDER - 20 and os.access("/tmp", os.W_OK):
         base = "/tmp"

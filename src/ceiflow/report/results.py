@@ -17,6 +17,8 @@ MODALITY_NAMES = {
     "adf": "ADF image",
 }
 
+QC_SYMBOLS = {"ok": "✔", "warning": "!", "failed": "✘", "excluded": "–"}
+
 
 class Results:
     """Tables, configuration and files of one results folder.

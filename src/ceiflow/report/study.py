@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ceiflow.figures import folders, maps
+from ceiflow.figures import folders
 from ceiflow.figures.claims import VERDICTS, interval_text
 from ceiflow.figures.tables import endpoint_name, figures3, group_words, known, number, plain, unit_name
 from ceiflow.report import html, methods
-from ceiflow.report.html import Block, Column, Markup, block, join, paragraph, tag
-from ceiflow.report.results import MODALITY_NAMES, Results
+from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
+from ceiflow.report.panels import panels, study_order
+from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
 
-# Images of the panels share this, so that the page stays below five megabytes.
-PANEL_BUDGET_KB = 2600.0
-MOST_PANELS = 36
+__all__ = [
+    "cells",
+    "composition",
+    "evidence",
+    "head",
+    "heterogeneity",
+    "how",
+    "limits",
+    "panels",
+    "provenance",
+    "quality",
+    "verdicts",
+]
+THICKNESS_CAPTION = (
+    "Layer thickness. Large points are cells, the unit of inference; small ones are acquisitions; downward "
+    "triangles are upper limits, where nothing was found above the detection limit."
+)
 SYMBOLS = {name: symbol for name, (symbol, _) in VERDICTS.items()}
-QC_SYMBOLS = {"ok": "✔", "warning": "!", "failed": "✘", "excluded": "–"}
-
-
-def counted(number_of: int, noun: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
 
 
 def subject(claim: dict) -> str:
@@ -132,10 +141,14 @@ def verdicts(results: Results) -> Block:
         Column("Reason", "reason", "reason"),
     ]
     level = 100 * (1 - number((results.config.get("statistics") or {}).get("alpha", 0.05)))
+    caption = (
+        f"Estimates with {level:g} % intervals, each in its own unit; dashed: zero or the margin; shaded: "
+        "the interval in which the estimate has to lie."
+    )
     return block(
         html.figure(
             folders.study_figure("claims", results.tables),
-            f"Estimates with {level:g} % intervals, each in its own unit; dashed: zero or the margin; shaded: the interval the estimate has to lie in.",
+            caption,
             "svg",
         ),
         html.table(results.claims, columns, stack=True),
@@ -184,7 +197,7 @@ def evidence(results: Results) -> Block:
     return block(
         html.figure(
             folders.study_figure("layer_thickness", results.tables),
-            "Layer thickness. Large points are cells, the unit of inference; small ones acquisitions; downward arrows upper limits, where nothing was found above the detection limit.",
+            THICKNESS_CAPTION,
             "svg",
         ),
         html.figure(
@@ -198,113 +211,6 @@ def evidence(results: Results) -> Block:
             "svg",
         ),
     )
-
-
-def panels(results: Results, explorer: bool = False) -> Block:
-    """For every condition, electrode and state: its cells in numbers, and one acquisition of each modality."""
-    order = sorted(results.groups, key=_study_order)
-    modalities = ("hrtem", "tem", "adf", "eels_si")
-    chosen = {
-        (group, modality): found
-        for group in order
-        for modality in modalities
-        if (found := results.representative(results.groups[group], modality)) is not None
-    }
-    limit = min(230.0, PANEL_BUDGET_KB / max(1.8 * len(chosen), 1.0))
-    left_out = max(0, len(chosen) - MOST_PANELS)
-    shown = set(list(chosen)[:MOST_PANELS])
-    parts: list[Markup | None] = []
-    for group in order:
-        parts += [html.heading(group, 3), _group_line(results, results.groups[group])]
-        for modality in modalities:
-            if (group, modality) in shown:
-                parts += _panel(results, chosen[group, modality], limit, explorer)
-        if not any(key[0] == group for key in chosen):
-            parts.append(paragraph("No acquisition of this group could be analysed.", class_="soft"))
-    if left_out:
-        parts.append(
-            paragraph(f"{counted(left_out, 'further panel')} stand on the pages of the cells.", class_="soft")
-        )
-    return block(*parts)
-
-
-def _study_order(group: str) -> tuple[int, int]:
-    """Normal cycling first, then shorted cells, then references, as the question is asked."""
-    condition = group.split(" · ")[0].lower()
-    return {"normal": 0, "shorted": 1, "pristine": 3}.get(condition, 2), 0
-
-
-def _group_line(results: Results, cells: list[str]) -> Markup:
-    values = [row for row in results.cells if row["cell_id"] in cells and row["zone"] == "layer"]
-    thickness = [row for row in values if row["endpoint"] == "layer_thickness_nm"]
-    coverage = [row for row in values if row["endpoint"] == "layer_coverage" and known(row["value"])]
-    found = [number(row["value"]) for row in thickness if known(row["value"])]
-    bounded = sum(row["status"] == "bounded" for row in thickness)
-    own = [row for row in results.acquisitions if row["cell_id"] in cells]
-    lod = [number(row["lod_thickness_nm"]) for row in own if known(row.get("lod_thickness_nm"))]
-    return html.facts(
-        {
-            "Cells": len(cells),
-            "Particles": len({(row["cell_id"], row["particle_id"]) for row in own}),
-            "Acquisitions": len(own),
-            "Layer thickness by cell": f"{', '.join(f'{value:.3g}' for value in found)} nm" if found else "",
-            "Cells below detection": bounded or "",
-            "Coverage by cell": ", ".join(f"{number(row['value']):.0%}" for row in coverage),
-            "Detection limits": _range(lod),
-        }
-    )
-
-
-def _range(values: list[float]) -> str:
-    if not values:
-        return ""
-    low, high = f"{min(values):.2g}", f"{max(values):.2g}"
-    return f"{low} nm" if low == high else f"{low} to {high} nm"
-
-
-def _panel(results: Results, acquisition: dict, limit: float, explorer: bool) -> list[Markup | None]:
-    name, modality = acquisition["acquisition_id"], acquisition["modality"]
-    source = results.source(acquisition)
-
-    def draw(kind: str, caption: str = "") -> Markup:
-        return html.figure(folders.acquisition_figure(kind, modality, source), caption, limit_kb=limit)
-
-    parts = [
-        html.heading(
-            join(
-                f"{MODALITY_NAMES[modality]} ", html.link(name, f"cells/{acquisition['cell_id']}.html#{name}")
-            ),
-            4,
-        )
-    ]
-    measured = results.measured(name, "layer_thickness_nm")
-    parts.append(paragraph(_thickness_words(measured), class_="soft"))
-    if modality == "eels_si":
-        parts.append(draw("maps", caption=_map_caption(source)))
-    parts.append(html.row(draw("layer"), draw("trace")))
-    if modality == "eels_si" and explorer:
-        parts.append(paragraph(html.link("Move over this map and see the spectra", f"explorer/{name}.html")))
-    return parts
-
-
-def _map_caption(source) -> str:
-    path = source / "maps.h5"
-    kind = maps.read_maps(path).kind if path.is_file() else "counts"
-    text = (
-        "Areal densities"
-        if kind == "areal_density"
-        else "Edge counts: areal densities are not identifiable here"
-    )
-    return f"{text}; t/λ last. Solid outline: particle; dashed: layer."
-
-
-def _thickness_words(measured: dict) -> str:
-    status = measured.get("status")
-    if status == "identified":
-        return f"Layer thickness {html.amount(measured['value'], measured.get('se_stat'))} nm where covered."
-    if status == "bounded":
-        return f"No layer above the detection limit of {figures3(measured.get('lod'))} nm."
-    return f"Layer thickness not identifiable: {measured.get('note') or 'no measurement'}."
 
 
 def composition(results: Results) -> Block:
@@ -400,7 +306,7 @@ def provenance(results: Results) -> Block:
 def cells(results: Results) -> Block:
     """Links to the pages of all cells."""
     parts: list[Markup] = []
-    for group in sorted(results.groups, key=_study_order):
+    for group in sorted(results.groups, key=study_order):
         items = [tag("li", html.link(cell, f"cells/{cell}.html")) for cell in results.groups[group]]
         parts += [html.heading(group, 4), tag("ul", *items, class_="links")]
     return block(*parts)
