@@ -200,12 +200,12 @@ def on_the_edge(
         if not tried:
             return values, nothing
         fringe_nm = max(tried)[1]
-    enough = 0.85 if guessed else 0.6
+    enough = 0.85 if guessed else 0.4
     before = values
     total, explained = 0.0, None
     for deep in (True, False, False):
         fit = edge_shift(intensity, values, level, step_nm, fringe_nm, valid, deep)
-        if fit is None or fit.explained < (0.4 if deep else enough):
+        if fit is None or fit.explained < (min(0.4, enough) if deep else enough):
             break
         values = moved(values, level, fit.shift_nm / step_nm)
         total, explained = total + fit.shift_nm, fit.explained

@@ -256,10 +256,10 @@ def _foreign(hits: list[np.ndarray], reach_nm: float, coarse: float) -> list[boo
     A part counts as one if it covers less than 60 nm^2 and a tenth of all lattice, after its window's reach
     is taken off, and less than half of that lies within what larger bands cover.
     """
-    cores = [_depth(hit) * coarse > reach_nm for hit in hits]
+    cores = [_depth(hit) * coarse > 2 * reach_nm for hit in hits]
     areas = [float(core.sum()) * coarse**2 for core in cores]
     whole = float(np.logical_or.reduce(cores).sum()) * coarse**2
-    large = [area >= 60.0 or area >= 0.1 * whole for area in areas]
+    large = [area >= 60.0 or area >= 0.3 * whole for area in areas]
     if not any(large):
         return [False] * len(hits)
     body = np.logical_or.reduce([hit for hit, is_large in zip(hits, large, strict=True) if is_large])
