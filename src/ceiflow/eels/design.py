@@ -145,11 +145,14 @@ def near_edge_lines(edge: Edge, others: Sequence[float] = ()) -> list[NearLine]:
         return [*lines, NearLine(last + 9.0, 5.0, 1.0, True), NearLine(last + 21.0, 8.0, 0.3, True)]
     (first, width), (second, wide) = edge.features
     white = [(first - 1.1, width), (first + 1.1, width), (second - 1.2, wide), (second + 1.2, wide)]
-    broad = [(0.5 * (first + second), 3.0), (second + 8.0, 5.0)]
+    # What stands between the lines mends their crude shapes: it is theirs, not the continuum's.
+    between = NearLine(0.5 * (first + second), 3.0, 0.4, False)
+    broad = [(second + 8.0, 5.0)]
     if not any(second < onset < second + 45.0 for onset in others):
         broad.append((second + 20.0, 8.0))
     return [
         *(NearLine(at, sigma, 6.0, False) for at, sigma in white),
+        between,
         *(NearLine(at, sigma, 0.4, True) for at, sigma in broad),
     ]
 

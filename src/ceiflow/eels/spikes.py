@@ -67,8 +67,9 @@ def _alone(spectra: np.ndarray, spot: np.ndarray, sigma: float, threshold: float
     local = np.delete(spectra[row, column, around], _self_and_sides(channel, around.start))
     level = float(np.median(local))
     if not near:
-        sides = spectra[row, column, [channel - 2, channel + 2]]
-        return bool(value - sides.max() > threshold * error)
+        # A line is a channel or two wide at its half: a spike's neighbours hold next to nothing of it.
+        sides = spectra[row, column, [channel - 2, channel - 1, channel + 1, channel + 2]]
+        return bool(sides.max() - level < 0.4 * (value - level))
     # Neighbours scaled to this pixel's level nearby: an edge stands in them too, a spike does not.
     scaled = []
     for other in near:
@@ -84,24 +85,37 @@ def _self_and_sides(channel: int, start: int) -> slice:
 
 
 def replace_spikes(spectra: np.ndarray, spikes: np.ndarray) -> np.ndarray:
-    """Spectra with the channels of each spike replaced by the median of those around it.
+    """Spectra with the channels of each spike replaced by what its neighbours have there.
 
     Parameters
     ----------
     spectra : (rows, columns, n) array
     spikes : (k, 3) int array
         From `find_spikes`; a spike's shoulders (a point spread) are replaced with it.
+
+    Returns
+    -------
+    (rows, columns, n) array
+        Same type. The neighbouring pixels' mean, scaled to this pixel's level, where there are any; else
+        the median of the channels around.
     """
     result = spectra.copy()
-    size = spectra.shape[2]
+    rows, columns, size = spectra.shape
     for row, column, channel in spikes:
         inside = np.arange(max(channel - 1, 0), min(channel + 2, size))
-        around = np.r_[
-            max(channel - 6, 0) : max(channel - 2, 0), min(channel + 3, size) : min(channel + 7, size)
-        ]
-        level = np.median(spectra[row, column, around])
+        below, above = np.arange(max(channel - 8, 0), channel - 2), np.arange(channel + 3, min(channel + 9, size))
+        around = np.concatenate([below, above])
+        own = float(np.median(spectra[row, column, around]))
+        box = np.s_[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        expected = np.full(inside.size, own)
+        if rows * columns > 1:
+            block = spectra[box].reshape(-1, size).astype(np.float64)
+            rest = (block.sum(0) - spectra[row, column]) / (block.shape[0] - 1)
+            base = float(rest[around].mean())
+            mean = float(spectra[row, column, around].mean())
+            expected = rest[inside] * (mean / base if base > 0 else 1.0)
         if np.issubdtype(spectra.dtype, np.integer):
-            level = np.rint(level)
-        high = spectra[row, column, inside] > level
-        result[row, column, inside[high]] = level
+            expected = np.rint(expected)
+        high = spectra[row, column, inside] > expected
+        result[row, column, inside[high]] = expected[high]
     return result
