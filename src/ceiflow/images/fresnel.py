@@ -205,7 +205,7 @@ def on_the_edge(
     total, explained = 0.0, None
     for deep in (True, False, False):
         fit = edge_shift(intensity, values, level, step_nm, fringe_nm, valid, deep)
-        if fit is None or fit.explained < (min(0.4, enough) if deep else enough):
+        if fit is None or fit.explained < (0.2 if deep else enough):
             break
         values = moved(values, level, fit.shift_nm / step_nm)
         total, explained = total + fit.shift_nm, fit.explained

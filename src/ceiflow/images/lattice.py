@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import ndimage
 from scipy.special import ndtr
 
+from ceiflow.images.demodulate import Demodulator
 from ceiflow.images.field import (
     Field,
     average_where,
@@ -15,7 +16,6 @@ from ceiflow.images.field import (
     clean,
     field_factor,
     frame_is_far,
-    on_grid,
     pool,
     smooth,
 )
@@ -138,53 +138,6 @@ def _dividing(whole: int, most: int) -> int:
     return max(d for d in range(1, max(1, min(whole, most)) + 1) if whole % d == 0)
 
 
-class Demodulator:
-    """Complex amplitude of any frequency of one image, on a grid coarser by a whole factor.
-
-    The window acts in Fourier space, where a patch about the frequency is all that is left of the image: the
-    inverse transform is as small as the coarse grid.
-    """
-
-    def __init__(self, flat: np.ndarray, step_nm: float, factor: int, taper_nm: float = 0.5):
-        self.shape = (flat.shape[0] // factor, flat.shape[1] // factor)
-        self.step, self.factor = step_nm, factor
-        ramp = [_taper(n, max(2, int(taper_nm / step_nm))) for n in flat.shape]
-        self.transform = fft.fft2(flat * ramp[0][:, None] * ramp[1][None, :], workers=1)
-        self.size = flat.shape
-
-    def amplitude(self, g_row: float, g_column: float, sigma_nm: float, thin: int = 1) -> np.ndarray:
-        """Complex amplitude of exp(2 pi i g r) in a Gaussian window of one standard deviation `sigma_nm`.
-
-        With `thin` on a grid that is coarser still, by that factor.
-        """
-        axes = []
-        shape = tuple(max(8, n // thin) for n in self.shape)
-        for g, size, out in zip((g_row, g_column), self.size, shape, strict=True):
-            centre = round(g * size * self.step)
-            offset = fft.fftfreq(out, 1 / out).astype(int)
-            frequency = (centre + offset) / (size * self.step) - g
-            window = np.exp(-2 * (np.pi * sigma_nm * frequency) ** 2)
-            # Coarse samples stand in the middle of their block of fine ones.
-            shift = np.exp(1j * np.pi * offset * (size / out - 1) / size)
-            axes.append(((centre + offset) % size, (window * shift).astype(np.complex64)))
-        (rows, weight_r), (columns, weight_c) = axes
-        patch = self.transform[np.ix_(rows, columns)] * weight_r[:, None] * weight_c[None, :]
-        return fft.ifft2(patch, workers=1) * (patch.size / (self.size[0] * self.size[1]))
-
-    def spread(self, small: np.ndarray) -> np.ndarray:
-        """A map of the coarser grid on the whole one, by linear interpolation."""
-        return on_grid(small, self.shape)
-
-
-def _taper(length: int, width: int) -> np.ndarray:
-    """Ones with cosine ramps at both ends."""
-    ramp = np.ones(length, np.float32)
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(width) + 0.5) / width)
-    ramp[:width] = rise
-    ramp[-width:] = rise[::-1]
-    return ramp
-
-
 def _bands(spots: list[Spot], found: dict) -> list[dict]:
     """What is demodulated: each spot by itself; turbostratic carbon as one band of many directions."""
     bands = [
@@ -244,10 +197,8 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
     margin = min(math.ceil(2 * sigma / coarse), min(values.shape) // 4)
     # The window is cut by the frame: what lies at its rim is a copy of the nearest whole one.
     values = np.pad(values[margin:-margin, margin:-margin], margin, mode="edge")
-    return Field(
-        values, coarse, HALF, sigma, null, notes, out_bin, frame_is_far(values.shape, margin),
-        {"crystal": crystal, "positive": positive},
-    )  # fmt: skip
+    maps, far = {"crystal": crystal, "positive": positive}, frame_is_far(values.shape, margin)
+    return Field(values, coarse, HALF, sigma, null, notes, out_bin, far, maps)
 
 
 def _foreign(hits: list[np.ndarray], reach_nm: float, coarse: float) -> list[bool]:
