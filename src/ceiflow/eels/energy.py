@@ -46,7 +46,10 @@ class _Spectrum:
         size = energy.size // bins * bins
         self.energy = energy[:size].reshape(-1, bins).mean(1)
         self.counts = counts[:size].reshape(-1, bins).sum(1)
-        level = np.maximum(self.counts, np.median(self.counts) * 1e-3)
+        # The level around a channel, never its own count alone, and never less than one.
+        width = min(9, self.counts.size)
+        padded = np.pad(self.counts, (width // 2, width - 1 - width // 2), mode="edge")
+        level = np.maximum(np.convolve(padded, np.ones(width) / width, mode="valid"), 1.0)
         # A model error of one per cent beside counting noise: otherwise a sum of many pixels would trust
         # crude edge shapes beyond all measure.
         self.weight = 1 / np.sqrt(level + (0.01 * level) ** 2)
@@ -68,11 +71,27 @@ class _Spectrum:
 
         if columns.shape[1] == 0:
             return float(self.target @ self.target)
-        space, triangle = np.linalg.qr(self.project(columns))
-        scale = np.maximum(np.linalg.norm(triangle, axis=0), 1e-30)
-        inside = space.T @ self.target
-        residual = nnls(triangle / scale, inside, maxiter=2000)[1]
-        return float(self.target @ self.target - inside @ inside + residual**2)
+        both = np.concatenate([self.project(columns), self.target[:, None]], axis=1)
+        triangle = np.linalg.qr(both, mode="r")
+        scale = np.maximum(np.linalg.norm(triangle[:, :-1], axis=0), 1e-30)
+        return float(nnls(triangle[:, :-1] / scale, triangle[:, -1], maxiter=2000)[1] ** 2)
+
+
+class _Templates:
+    """Shapes of all edges, tabulated once on the true axis and interpolated for every trial axis."""
+
+    STEP = 0.2
+
+    def __init__(self, edges: list[Edge], low: float, high: float, blur: float):
+        self.low = low
+        grid = np.arange(low, high + self.STEP, self.STEP)
+        self.table = np.concatenate([_templates(edge, grid, blur) for edge in edges], axis=1)
+
+    def __call__(self, true_energy: np.ndarray) -> np.ndarray:
+        place = np.clip((true_energy - self.low) / self.STEP, 0, len(self.table) - 1.001)
+        index = place.astype(np.int64)
+        part = (place - index)[:, None]
+        return self.table[index] * (1 - part) + self.table[index + 1] * part
 
 
 def _templates(edge: Edge, energy: np.ndarray, blur: float) -> np.ndarray:
@@ -88,23 +107,19 @@ def _templates(edge: Edge, energy: np.ndarray, blur: float) -> np.ndarray:
     return np.stack([*columns, *lines], axis=1)
 
 
-def _columns(edges: list[Edge], true_energy: np.ndarray, blur: float) -> np.ndarray:
-    if not edges:
-        return np.zeros((true_energy.size, 0))
-    return np.concatenate([_templates(edge, true_energy, blur) for edge in edges], axis=1)
-
-
 def _in_view(edges: list[Edge], energy: np.ndarray, slack: float) -> list[Edge]:
     return [e for e in edges if energy[0] - slack + 12 < e.features[0][0] < energy[-1] + slack - 12]
 
 
 def _search(spectrum: _Spectrum, edges: list[Edge], offsets: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     middle = 0.5 * (spectrum.energy[0] + spectrum.energy[-1])
+    reach = np.abs(offsets).max() + np.abs(slopes).max() * np.ptp(spectrum.energy) + 1.0
+    shapes = _Templates(edges, spectrum.energy[0] - reach, spectrum.energy[-1] + reach, 0.6)
     cost = np.empty((offsets.size, slopes.size))
     for i, offset in enumerate(offsets):
         for j, slope in enumerate(slopes):
             true = spectrum.energy - offset - slope * (spectrum.energy - middle)
-            cost[i, j] = spectrum.misfit(_columns(edges, true, 0.6))
+            cost[i, j] = spectrum.misfit(shapes(true))
     return cost
 
 

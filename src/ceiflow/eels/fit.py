@@ -318,7 +318,8 @@ class BatchFitter:
         pixels = counts.shape[0]
         padded = np.zeros((BATCH, counts.shape[1]), np.float32)
         padded[:pixels] = counts
-        level = np.maximum(padded.sum(1, dtype=np.float64) / self.relative.sum(), 1e-6)
+        # A pixel without counts is one that could have had one: its errors are those of a single count.
+        level = np.maximum(padded.sum(1, dtype=np.float64), self.noise.gain) / self.relative.sum()
         expected = level[:, None].astype(np.float32) * self.relative.astype(np.float32)
         # The prior is on ratios: it scales with the pixel.
         prior = self.prior[None] / (level**2)[:, None, None]

@@ -230,12 +230,11 @@ def _store(result: PixelFits, rows: np.ndarray, spectra: np.ndarray, fitter: Bat
     sums = fitter.group.element_sums
     counts = theta @ sums.T
     variance = np.einsum("ei,pij,ej->pe", sums, covariance, sums)
-    good = total > 0
     atoms = fitter.group.element_atoms
     deviation = np.sqrt(np.clip(np.einsum("ei,pij,ej->pe", atoms, covariance, atoms), 0, None))
-    result.theta[rows] = np.where(good[:, None], theta @ atoms.T, np.nan)
-    result.theta_std[rows] = np.where(good[:, None], deviation, np.nan)
-    result.counts[rows] = np.where(good[:, None], counts, np.nan)
-    result.counts_std[rows] = np.where(good[:, None], np.sqrt(np.clip(variance, 0, None)), np.nan)
+    result.theta[rows] = theta @ atoms.T
+    result.theta_std[rows] = deviation
+    result.counts[rows] = counts
+    result.counts_std[rows] = np.sqrt(np.clip(variance, 0, None))
     result.total[rows] = total
-    result.chi2[rows] = np.where(good, chi2, np.nan)
+    result.chi2[rows] = chi2
