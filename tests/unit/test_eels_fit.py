@@ -17,10 +17,17 @@ def section(element, strength):
     """A plain saw-tooth edge: nothing here needs a cross-section program."""
     edge = EDGES[element]
     grid = np.arange(edge.onset_eV - 5, 2000.0, 0.5)
-    return CrossSection(edge, grid, np.where(grid >= edge.onset_eV, strength * (grid / edge.onset_eV) ** -3.5, 0.0))
+    return CrossSection(
+        edge, grid, np.where(grid >= edge.onset_eV, strength * (grid / edge.onset_eV) ** -3.5, 0.0)
+    )
 
 
-SECTIONS = {"C": section("C", 9e-9), "O": section("O", 2.2e-9), "F": section("F", 1.2e-9), "Mn": section("Mn", 2e-9)}
+SECTIONS = {
+    "C": section("C", 9e-9),
+    "O": section("O", 2.2e-9),
+    "F": section("F", 1.2e-9),
+    "Mn": section("Mn", 2e-9),
+}
 
 
 def low_loss_kernel(thickness=0.5):

@@ -127,7 +127,13 @@ def test_maps_hold_densities_and_their_errors(study):
 def test_zones_find_what_is_there_and_bound_what_is_not(study):
     fits = zones(study)
     truth = study["image"].areal_density
-    for zone, element in (("layer", "C"), ("layer", "O"), ("particle", "O"), ("particle", "Mn"), ("particle", "Ni")):
+    for zone, element in (
+        ("layer", "C"),
+        ("layer", "O"),
+        ("particle", "O"),
+        ("particle", "Mn"),
+        ("particle", "Ni"),
+    ):
         value, stat, sys, lod = fits[zone].areal_density[element]
         expected = truth[element][study["masks"][zone]].mean()
         assert fits[zone].status[element][0] == "identified"

@@ -72,7 +72,7 @@ def hydrogenic(edge: Edge, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     (n,) array
         Energy loss in eV, from the onset's grid point up.
     (n,) array
-        nm^2 eV^-1 per atom; zero below the onset.
+        nm^2 eV^-1 per atom; zero below the onset, and everywhere for an edge that the source does not have.
 
     Notes
     -----
@@ -83,12 +83,16 @@ def hydrogenic(edge: Edge, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     from exspy._misc.eels.effective_angle import effective_angle
     from exspy._misc.eels.hydrogenic_gos import HydrogenicGOS
 
-    oscillator = HydrogenicGOS(f"{edge.element}_{'K' if edge.shell == 'K' else 'L3'}")
+    stop = max(GRID_STOP_EV, edge.onset_eV + 200.0)
+    energy = np.arange(np.floor(edge.onset_eV) - 5.0, stop + GRID_STEP_EV / 2, GRID_STEP_EV)
+    try:
+        oscillator = HydrogenicGOS(f"{edge.element}_{'K' if edge.shell == 'K' else 'L3'}")
+    except ValueError:
+        return energy, np.zeros_like(energy)
     angle = effective_angle(
         setting.beam_energy_keV, edge.onset_eV, setting.convergence_mrad, setting.collection_mrad
     )
     curve = oscillator.integrateq(edge.onset_eV, angle * 1e-3, setting.beam_energy_keV)
-    energy = np.arange(np.floor(edge.onset_eV) - 5.0, GRID_STOP_EV + GRID_STEP_EV / 2, GRID_STEP_EV)
     nodes = oscillator.energy_axis + oscillator.energy_shift
     values = curve(np.clip(energy, nodes[0], nodes[-1]))
     slope = np.log(oscillator.qint[-1] / oscillator.qint[-2]) / np.log(nodes[-1] / nodes[-2])

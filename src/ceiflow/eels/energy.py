@@ -216,14 +216,15 @@ def _locate(
 ) -> tuple[float, float]:
     """The best cell of the grid, then of a finer one around it: offset at mid range, slope."""
     coarse = _Spectrum(energy, counts, COARSE_CHANNEL_EV)
-    offsets = np.arange(-max_offset, max_offset + 0.5, 1.0)
+    offsets = 1.4 * np.arange(-np.ceil(max_offset / 1.4), np.ceil(max_offset / 1.4) + 1)
     several = len(edges) > 1
-    slopes = np.arange(-max_error, max_error + 1e-6, 0.005) if several else np.zeros(1)
+    steps = np.ceil(max_error / 0.0065)
+    slopes = 0.0065 * np.arange(-steps, steps + 1) if several else np.zeros(1)
     offset = slope = 0.0
     scale = 1.0
-    for step in (1.0, 0.5):
-        if step < 1.0:
-            offsets = offset + np.arange(-2.0, 2.1, 0.5)
+    for finer in (False, True):
+        if finer:
+            offsets = offset + np.arange(-1.5, 1.6, 0.5)
             slopes = slope + np.arange(-0.006, 0.0061, 0.002) if several else np.zeros(1)
         cost = _search(coarse, edges, offsets, slopes)
         scale = max(cost.min() / max(coarse.energy.size - 20, 1), 1.0)

@@ -43,6 +43,10 @@ def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice
         yield slice(start, start + held), joined
 
 
+# Above this much more noise than expected, errors are scaled: a camera whose gain nobody entered.
+EXCESS_NOISE = 1.3
+
+
 @dataclass
 class LowLoss:
     """Low-loss counts of every pixel of the core loss.
@@ -136,10 +140,9 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     noise = read_noise(config)
     block = int(options["fit"].get("block_pixels") or 1024)
     energy = core.energy_eV
-    total = np.zeros(energy.size)
-    for _, batch in fixed_batches(core, block):
-        total += batch.sum(0, dtype=np.float64)
-    total -= noise.dark * core.shape[0] * core.shape[1]
+    total, scatter = _sums(core, block)
+    number = core.shape[0] * core.shape[1]
+    total -= noise.dark * number
     start, stop = usable_window(energy, total)
     if options["fit"].get("start_eV") is not None:
         start = float(options["fit"]["start_eV"])
@@ -148,9 +151,13 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     chosen = np.flatnonzero((energy >= start - 1e-9) & (energy <= stop + 1e-9))
     channels = slice(int(chosen[0]), int(chosen[-1]) + 1) if chosen.size else slice(0, 0)
     setting = setting_of(header.metadata)
+    notes = []
+    excess = _excess_noise(total, scatter, noise, number)
+    if excess > EXCESS_NOISE:
+        notes.append(f"noise is {excess:.2g} times what the detector's description says: errors are scaled")
+        noise = Noise(noise.gain * excess, noise.read_noise * np.sqrt(excess), noise.dark)
     table = chosen_edges(list(options["elements"]))
     elements, reasons = elements_in_view(table, start, stop)
-    notes = []
     low = None
     if "low_loss" in header.roles:
         low, note = _open_low_loss(calibrated, core, noise, options, block)
@@ -159,9 +166,34 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     known = all(item is not None and item.value for item in times)
     ratio = float(times[0].value / times[1].value) if known else None
     sections = read_edges(edges, setting, list(table))
+    for element in [name for name in elements if not np.any(sections[name].values_nm2_per_eV)]:
+        elements.remove(element)
+        reasons[element] = f"no cross-section of {table[element].name.replace('_', ' ')} in this source"
     return Source(
         header, core, low, noise, setting, sections, energy[channels], channels, elements, reasons, ratio, config, notes
     )  # fmt: skip
+
+
+def _sums(core: SignalFile, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """Summed counts, and summed squares of second differences along energy, of every channel."""
+    total, scatter = np.zeros(core.shape[2]), np.zeros(core.shape[2])
+    for _, batch in fixed_batches(core, block):
+        total += batch.sum(0, dtype=np.float64)
+        second = batch[:, :-2] - 2 * batch[:, 1:-1] + batch[:, 2:]
+        scatter[1:-1] += np.einsum("ij,ij->j", second, second, dtype=np.float64)
+    return total, scatter
+
+
+def _excess_noise(total: np.ndarray, scatter: np.ndarray, noise: Noise, number: int) -> float:
+    """Variance of a channel as the data show it over what `noise` says.
+
+    Second differences along energy leave next to nothing of a spectrum but its noise, whose variance they
+    multiply by six; the median over channels passes over lines. A point spread makes neighbours alike: then
+    this is too small, never too large.
+    """
+    expected = 6 * (noise.gain * total + noise.read_noise**2 * number)
+    good = (total > max(50.0, 0.05 * np.median(total))) & (scatter > 0)
+    return float(np.median(scatter[good] / expected[good])) if good.sum() > 20 else 1.0
 
 
 def _open_low_loss(

@@ -103,7 +103,10 @@ def replace_spikes(spectra: np.ndarray, spikes: np.ndarray) -> np.ndarray:
     rows, columns, size = spectra.shape
     for row, column, channel in spikes:
         inside = np.arange(max(channel - 1, 0), min(channel + 2, size))
-        below, above = np.arange(max(channel - 8, 0), channel - 2), np.arange(channel + 3, min(channel + 9, size))
+        below, above = (
+            np.arange(max(channel - 8, 0), channel - 2),
+            np.arange(channel + 3, min(channel + 9, size)),
+        )
         around = np.concatenate([below, above])
         own = float(np.median(spectra[row, column, around]))
         box = np.s_[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]

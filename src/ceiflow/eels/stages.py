@@ -25,6 +25,7 @@ from ceiflow.eels.zero_loss import (
 from ceiflow.signals.store import Header, SignalFile, carry_header, create_h5, open_signal, read_header
 
 FIT_SCHEMA = "ceiflow-fit-1"
+NOT_SHARED = "the zero-loss jitter is not that of the core loss: core loss not aligned with it"
 # Rows of pixels that are held at once while a file is copied, in spectra.
 COPY_SPECTRA = 4096
 
@@ -82,7 +83,9 @@ def calibrate(signal: Path, output: Path, config: Mapping[str, Any]) -> None:
             if role in header.roles:
                 with h5py.File(signal, "r") as source:
                     source.copy(source[role], file, name=role)
-        carry_header(signal, file, warnings=axis.flags)
+        # How the axis was found is no warning; that something is missing or contradictory is.
+        harmless = (NOT_SHARED, "dispersion not measured", "zero loss pooled")
+        carry_header(signal, file, warnings=[flag for flag in axis.flags if not flag.startswith(harmless)])
         file.attrs["calibration"] = to_json(_summary(axis, peak, spikes))
 
 
@@ -133,7 +136,7 @@ def _core_shifts(
         return None
     still, moved = (_sharpness(_summed(core, choice), core) for choice in (None, scaled))
     if moved < still:
-        flags.append("the zero-loss jitter is not that of the core loss: core loss not aligned with it")
+        flags.append(NOT_SHARED)
         return None
     return scaled
 
