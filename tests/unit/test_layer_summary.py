@@ -147,3 +147,11 @@ def test_table(tmp_path):
     assert lines[1].split("\t")[3:7] == ["1.5", "0.3", "1", "true"]
     assert lines[2].split("\t")[3] == ""
     assert thickness_limit(trace([1.5, np.nan])) == 1.0
+
+
+def test_a_thick_layer_without_a_limit_has_a_thickness_and_no_coverage():
+    item = trace(np.full(8, 12.0), lod=np.nan, present=np.ones(8, dtype=bool))
+    rows = rows_of(item, "defocus unknown: absence is not claimable")
+    assert rows["layer_thickness_nm"].value == pytest.approx(12.0)
+    assert rows["layer_coverage"].status == "not_identifiable"
+    assert "defocus" in rows["layer_equivalent_thickness_nm"].note

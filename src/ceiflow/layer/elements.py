@@ -187,7 +187,8 @@ def _combined(maps, names):
     for name in names:
         values, variance = maps.counts[name], maps.counts_std[name] ** 2
         low, high = np.nanquantile(_smooth(values, 1.5), [0.05, 0.9])
-        weights[name] = max(high - low, 0.0) / max(float(np.nanmean(variance)), 1e-30)
+        noise = float(np.nanmean(variance)) if np.isfinite(variance).any() else np.inf
+        weights[name] = max(high - low, 0.0) / max(noise, 1e-30)
     total = sum(weights.values())
     if not total > 0:
         return None
@@ -211,7 +212,10 @@ def _smooth(values: FloatArray, sigma: float) -> FloatArray:
 def _own_variance(values: FloatArray) -> FloatArray:
     """Variance of a map from its pixel-to-pixel differences, where none is known."""
     difference = np.diff(values, axis=1) if values.shape[1] > 1 else np.diff(values, axis=0)
-    spread = 1.4826 * np.nanmedian(np.abs(difference - np.nanmedian(difference))) / np.sqrt(2)
+    difference = difference[np.isfinite(difference)]
+    if len(difference) == 0:
+        return np.full(values.shape, np.nan)
+    spread = 1.4826 * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2)
     return np.full(values.shape, max(float(spread) ** 2, 1e-30))
 
 
@@ -223,6 +227,8 @@ def _split(values: FloatArray, variance: FloatArray) -> tuple[float, float] | No
     from scipy.ndimage import distance_transform_edt
     from skimage.filters import threshold_otsu
 
+    if not np.any(np.isfinite(values) & np.isfinite(variance)):
+        return None
     noise = float(np.sqrt(np.nanmedian(variance)))
     sigma = 1.0
     for _ in range(2):
@@ -234,11 +240,13 @@ def _split(values: FloatArray, variance: FloatArray) -> tuple[float, float] | No
         if not inside.any() or inside.all():
             return None
         depth = distance_transform_edt(inside) - distance_transform_edt(~inside)
-        low = float(np.median(smooth[good & (depth < min(-3, 0.5 * depth.min()))]))
+        away = good & (depth < min(-3.0, 0.5 * depth.min()))
+        away = away if away.any() else good & (depth <= 0.5 * depth.min())
+        low = float(np.median(smooth[away])) if away.any() else float(smooth[good].min())
         # Just below the surface: a sphere goes on to rise, and half its height is no edge.
         band = good & (depth > 2) & (depth <= max(5.0, 0.3 * depth.max()))
         band = band if band.any() else good & (depth > 0.5 * depth.max())
-        high = float(np.median(smooth[band]))
+        high = float(np.median(smooth[band])) if band.any() else float(smooth[good].max())
         contrast = high - low
         if contrast <= 0:
             return None

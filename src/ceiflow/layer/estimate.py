@@ -177,14 +177,20 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
         common = inflation**2 * fitted.common_covariance()
     else:
         common = np.zeros((len(own), len(own)))
-    # A limit beyond what is looked for says that this segment's counts say nothing.
-    blind = ~(lod < max_thickness_nm)
-    lod = np.where(blind, np.nan, lod)
-    thickness = np.where(blind, np.nan, fitted.thickness)
+    std = np.sqrt(own**2 + np.diag(common))
+    if not np.any(batch.layered & ~batch.particle):
+        # In the particle's own map a thin layer is a shifted edge: nothing but the limit is known of it.
+        thin = fitted.thickness < lod
+        std = np.where(thin, np.minimum(std, lod / 2), std)
+        own = np.where(thin, np.minimum(own, lod / 2), own)
+    with np.errstate(invalid="ignore"):
+        # Neither a limit beyond what is looked for nor a value that may as well be zero says anything.
+        blind = ~(lod < max_thickness_nm) | ((fitted.thickness > lod) & (fitted.thickness < 1.645 * std))
+        lod = np.where(blind, np.nan, lod)
+        thickness = np.where(blind, np.nan, fitted.thickness)
+        present = ~blind & (thickness > lod)
     if known and blind.any():
         notes.append(f"{int(blind.sum())} of {len(blind)} segments say nothing: too few counts")
-    with np.errstate(invalid="ignore"):
-        present = ~blind & (thickness > lod) & (thickness > 1.645 * own)
     light = [s for s, item in enumerate(species) if item.in_layer]
     dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
     return Profile(
@@ -193,7 +199,7 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
         x_in_nm=fitted.x_in,
         x_in_std_nm=inflation * fitted.own_std(0),
         thickness_nm=thickness,
-        std_nm=np.sqrt(own**2 + np.diag(common)),
+        std_nm=std,
         own_std_nm=own,
         common_covariance_nm2=common,
         null_std_nm=null,

@@ -89,7 +89,8 @@ def outer_distances(
     before, after = sampled[rows, np.maximum(first - 1, 0)], sampled[rows, first]
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.clip(np.nan_to_num((level - after) / (before - after)), 0.0, 1.0)
-    found = edge[rows, first] & (out[first] <= max_nm) & np.isfinite(before)
+    # A ray that starts in vacuum has no edge to meet: the lattice there is not this particle's.
+    found = edge[rows, first] & (out[first] <= max_nm) & np.isfinite(before) & (sampled[:, 0] >= level)
     return np.where(found, out[first] - part * step, np.nan)
 
 

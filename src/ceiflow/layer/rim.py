@@ -35,7 +35,7 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
     settings = {**config["layer"], **{"max_thickness_nm": config["images"]["max_thickness_nm"]}}
     reason = "no lattice in this kind of image"
     amorphous = not_identifiable("layer", "layer_amorphous_fraction", reason)
-    factor = int(max(1, PROFILE_PIXEL_NM // pixel_nm, np.ceil(max(image.shape) / LARGEST_SIDE)))
+    factor = int(max(np.ceil(PROFILE_PIXEL_NM / pixel_nm), np.ceil(max(image.shape) / LARGEST_SIDE)))
     values = _contrast(_pooled(image, factor), header.modality == "adf")
     step = pixel_nm * factor
     variance = _own_variance(values)

@@ -147,7 +147,8 @@ def layer_rows(trace: Trace | None, reason: str, seed: int, resamples: int) -> l
         In the order of `LAYER_ENDPOINTS`, zone "layer".
     """
     limit = None if trace is None else thickness_limit(trace)
-    if trace is None or not trace.measured.any() or limit is None:
+    seen = trace is not None and (limit is not None or bool(trace.present.any()))
+    if not seen or not trace.measured.any():
         why = reason or "no detection limit can be given"
         return [not_identifiable("layer", endpoint, why) for endpoint in LAYER_ENDPOINTS]
     keep = trace.measured
@@ -162,9 +163,19 @@ def layer_rows(trace: Trace | None, reason: str, seed: int, resamples: int) -> l
         _longest_bare(present, length, trace.stretch[keep], trace.closed, draws),
         *_spread(trace, t, length, present, covariance, draws),
     ]
+    if limit is None:
+        # A thick layer is seen without a limit; that there is none anywhere cannot be.
+        why = reason or "no detection limit can be given"
+        rows = [
+            not_identifiable("layer", row.endpoint, why) if row.endpoint in _NEED_A_LIMIT else row
+            for row in rows
+        ]
     for row in rows:
         row.note = "; ".join(item for item in (row.note, trace.note) if item)
     return rows
+
+
+_NEED_A_LIMIT = ("layer_equivalent_thickness_nm", "layer_coverage", "layer_longest_bare_nm")
 
 
 def _systematic(trace: Trace, value: float) -> float | None:

@@ -100,14 +100,15 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
         target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
         longest = min(LARGEST_SEGMENT * settings["segment_nm"], surface.length_nm)
-        if not limit > target or length >= 0.99 * longest:
+        known = found.profile.amplitude_source != "none"
+        if not (known and limit > target) or length >= 0.99 * longest:
             break
         length = min(length * float(np.clip((limit / target) ** 2, 1.2, 4.0)), longest)
     if length > 1.01 * settings["segment_nm"]:
         found.notes.append(
             f"segments enlarged from {settings['segment_nm']:g} to {length:.3g} nm: few counts"
         )
-    if limit > target:
+    if known and limit > target:
         found.notes.append(f"few counts: detection limit {limit:.2g} nm")
     found = _refined(found, choice, pixel_nm, settings)
     found.notes += found.profile.notes

@@ -1,0 +1,112 @@
+"""Images: the gap on made fields, bias from pristine images, and files from a made image."""
+
+import csv
+import json
+
+import h5py
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from ceiflow.layer.gap import by_segment, edge_noise_nm, outer_distances
+from ceiflow.layer.image import measure_image, pristine_gap
+from ceiflow.layer.segments import divide
+from ceiflow.layer.surface import trace_surface
+from ceiflow.signals.store import Header, create_h5, write_header
+from ceiflow.study import load_config
+from ceiflow.study.measurements import endpoints
+from ceiflow.study.metadata import METADATA, MISSING, Value
+
+
+def discs(shape=(160, 160), centre=(80, 80), inner=40.0, outer=60.0, blur=3.0):
+    rows, columns = np.indices(shape)
+    r = np.hypot(rows - centre[0], columns - centre[1])
+    return ndtr((inner - r) / blur), ndtr((outer - r) / blur)
+
+
+def test_gap_of_concentric_discs():
+    lattice, matter = discs()
+    surface = trace_surface(lattice, 0.5, 0.1, smooth_nm=0.3, facing_nm=2.0)
+    depths = outer_distances(surface, matter, 0.5, 0.3, None, 10.0)
+    assert np.allclose(depths, 2.0, atol=0.03)
+    gap = by_segment(depths, divide(surface, 2.0), 0.05, 0.3, surface.step_nm)
+    assert np.allclose(gap.gap_nm, 2.0, atol=0.03)
+    assert (gap.share == 1.0).all()
+    assert (gap.std_nm < 0.1).all()
+
+
+@pytest.mark.parametrize("outer", [40.0, 38.0])
+def test_bare_disc_has_no_gap_and_a_lattice_beyond_the_edge_a_negative_one(outer):
+    lattice, matter = discs(outer=outer)
+    surface = trace_surface(lattice, 0.5, 0.1, smooth_nm=0.3)
+    depths = outer_distances(surface, matter, 0.5, 0.3, None, 10.0)
+    assert np.allclose(depths, (outer - 40) * 0.1, atol=0.03)
+
+
+def test_no_edge_within_reach_is_no_gap():
+    lattice, matter = discs(outer=60.0)
+    surface = trace_surface(lattice, 0.5, 0.1, smooth_nm=0.3)
+    assert np.isnan(outer_distances(surface, matter, 0.5, 0.3, None, 1.0)).all()
+    assert np.isnan(outer_distances(surface, np.zeros_like(matter), 0.5, 0.3, None, 9.0)).all()
+    blind = np.zeros(matter.shape, dtype=bool)
+    assert np.isnan(outer_distances(surface, matter, 0.5, 0.3, blind, 9.0)).all()
+
+
+def test_noise_of_a_contour_is_noise_over_slope():
+    assert edge_noise_nm(0.1, 0.5) == pytest.approx(0.1 * np.sqrt(2 * np.pi) * 0.5)
+    assert edge_noise_nm(float("nan"), 0.5) == 0.0
+
+
+def test_pristine_images_at_like_defocus_only(tmp_path):
+    paths = []
+    for i, (gap, defocus) in enumerate([(0.4, 80), (0.6, -100), (3.0, 900), (None, 90)]):
+        entry = {"gap_mean_nm": gap, "gap_sd_nm": 0.1}
+        content = {"layer": entry, "metadata": {"defocus_nm": {"value": defocus, "origin": "sheet"}}}
+        paths.append(tmp_path / f"{i}.json")
+        paths[-1].write_text(json.dumps(content))
+    mean, sd, n = pristine_gap(paths, 90.0)
+    assert (mean, n) == (pytest.approx(0.5), 2)
+    assert sd == pytest.approx(np.sqrt(0.02 + 0.01))
+    assert pristine_gap(paths, None) is None
+    assert pristine_gap(paths[2:3], 90.0) is None
+
+
+def rim_image(rng, thickness=10.0, pixel=0.5, modality="adf"):
+    rows, columns = np.indices((240, 240))
+    r = np.hypot(rows - 120, columns - 120) * pixel
+    blur = 0.7
+    path = 0.3 * ndtr((40 + thickness - r) / blur) + 0.7 * ndtr((40 - r) / blur)
+    mean = 20 + 400 * path if modality == "adf" else 400 * np.exp(-1.2 * path)
+    return rng.poisson(mean).astype(np.float32)
+
+
+@pytest.mark.parametrize(("modality", "defocus"), [("adf", None), ("tem", 100.0), ("tem", None)])
+@pytest.mark.parametrize("thickness", [10.0, 0.0])
+def test_rim_in_brightness(tmp_path, modality, defocus, thickness):
+    image = rim_image(np.random.default_rng(4), thickness, modality=modality)
+    known = {"pixel_size_nm": Value(0.5, "file"), "beam_energy_keV": Value(300.0, "file")}
+    if defocus is not None:
+        known["defocus_nm"] = Value(defocus, "sheet")
+    header = Header("i1", modality, metadata={name: known.get(name, MISSING) for name in METADATA})
+    with create_h5(tmp_path / "signal.h5") as file:
+        write_header(file, header)
+        file["image/data"] = image
+    names = {"layer": "layer.tsv", "overlay": "overlay.h5", "measurements": "m.tsv", "summary": "s.json"}
+    outputs = {key: tmp_path / name for key, name in names.items()}
+    measure_image(tmp_path / "signal.h5", outputs, {"acquisition_id": "i1"}, load_config({}))
+    with open(outputs["measurements"], encoding="utf-8", newline="") as handle:
+        rows = {row["endpoint"]: row for row in csv.DictReader(handle, delimiter="\t")}
+    assert set(rows) == set(endpoints(modality))
+    summary = json.loads(outputs["summary"].read_text())
+    with h5py.File(outputs["overlay"]) as file:
+        assert file["image"].shape == (240, 240)
+        assert file.attrs["bin"] == 1
+    if thickness:
+        assert float(rows["layer_thickness_nm"]["value"]) == pytest.approx(thickness, abs=0.3)
+    else:
+        assert rows["layer_thickness_nm"]["status"] != "identified"
+    if modality == "tem" and defocus is None:
+        assert rows["layer_coverage"]["status"] == "not_identifiable"
+        assert "defocus" in summary["qc_reason"]
+    else:
+        assert float(rows["layer_coverage"]["value"]) == (1.0 if thickness else 0.0)
