@@ -39,7 +39,9 @@ def python_of(name: str, cache: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
     command = [str(python), "-m", "pip", "install", "--quiet", *PINS[name]]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run(command, check=True, timeout=INSTALL_TIMEOUT_S, env=environment)
+    done = subprocess.run(command, timeout=INSTALL_TIMEOUT_S, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name}: pip failed: {done.stderr.strip()[-2000:]}")
     stamp.write_text(wanted)
     return python
 

@@ -23,7 +23,7 @@ def columns_of(convolved: np.ndarray, energy_eV: np.ndarray, mean: np.ndarray) -
 
 
 class OnePass:
-    """Weights from the mean spectrum (`own_weights=False`), and one pass more with the pixel's own weights."""
+    """A pass with the weights of the mean spectrum and, with `own_weights`, one more with each pixel's."""
 
     def __init__(self, columns: np.ndarray, mean: np.ndarray, own_weights: bool):
         self.columns, self.own_weights = columns, own_weights

@@ -67,9 +67,9 @@ def fit(data: dict, counts: np.ndarray, method: str) -> tuple[float, np.ndarray]
     model.assign_current_values_to_all()
     if method == "linear":
         model["PowerLaw"].r.free = False
-    started = time.perf_counter()
+    started = time.process_time()
     model.multifit(optimizer="lm" if method == "lm" else "lstsq", show_progressbar=False)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     # A binned signal's model is multiplied by the channel width: its intensities are per eV.
     amplitude = np.stack([model[name].intensity.map["values"].ravel() for name in names], axis=1)
     return seconds, amplitude * step
@@ -87,8 +87,8 @@ def main(job: str, source: str, output: str) -> None:
             counts = data[f"counts_{dose}"]
             chosen = np.arange(turn % stride, counts.shape[0], stride)
             seconds, amplitude = fit(data, counts[chosen], method)
-            result |= {f"{method}/{dose}/{key}": value for key, value in
-                       (("seconds", seconds), ("pixels", chosen), ("amplitude", amplitude))}  # fmt: skip
+            answer = {"seconds": seconds, "pixels": chosen, "amplitude": amplitude}
+            result |= {f"{method}/{dose}/{key}": value for key, value in answer.items()}
     np.savez(output, **result)
 
 

@@ -1,7 +1,7 @@
 """nionswift's EELS analysis: a power law before each edge, a window above it. Runs in its own environment.
 
-Net counts are divided by those of a unit edge with plural scattering in the same window, which is more than its own
-cross-sections offer (K shells only, single scattering): what remains is the method of windows.
+Net counts are divided by those of a unit edge with plural scattering in the same window, which is more than
+its own cross-sections offer (K shells only, single scattering): what remains is the method of windows.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def fit(data: dict, counts: np.ndarray) -> tuple[float, np.ndarray]:
     axis = np.array([energy[0], energy[-1] + step])
     spectra = counts.astype(np.float64)
     nets = []
-    started = time.perf_counter()
+    started = time.process_time()
     for name in (str(name) for name in data["edges"]):
         below, (first, last) = WINDOWS[name]
         nets.append(core_loss_edge(spectra, axis, first, last - first, np.array(below))[0])
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     amplitudes = []
     for index, name in enumerate(str(name) for name in data["edges"]):
         first, last = WINDOWS[name][1]
-        window = slice(int(round((first - energy[0]) / step)), int(round((last - energy[0]) / step)))
+        window = slice(round((first - energy[0]) / step), round((last - energy[0]) / step))
         amplitudes.append(nets[index] / np.trapezoid(data["convolved"][index, window], dx=step))
     return seconds, np.stack(amplitudes, axis=1)
 
@@ -46,8 +46,8 @@ def main(source: str, output: str) -> None:
     for dose in (str(name) for name in data["doses"]):
         counts = data[f"counts_{dose}"]
         seconds, amplitude = fit(data, counts)
-        result |= {f"windows/{dose}/{key}": value for key, value in
-                   (("seconds", seconds), ("pixels", np.arange(counts.shape[0])), ("amplitude", amplitude))}  # fmt: skip
+        answer = {"seconds": seconds, "pixels": np.arange(len(counts)), "amplitude": amplitude}
+        result |= {f"windows/{dose}/{key}": value for key, value in answer.items()}
     np.savez(output, **result)
 
 

@@ -45,10 +45,10 @@ def fit(data: dict, counts: np.ndarray, method: str) -> tuple[float, np.ndarray]
     else:
         kind = "nnls" if method == "nnls" else "ols"
         fitter = LinearFitter(image, model, method=kind, use_weights=method in ("weighted", "convolved"))
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         fitter.multi_fit()
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     index = [fitter.get_param_index(edge.parameters[0]) for edge in edges]
     return seconds, fitter.coeff_matrix[:, 0, index]
 
@@ -61,8 +61,8 @@ def main(source: str, output: str) -> None:
             counts = data[f"counts_{dose}"]
             chosen = np.arange(turn % stride, counts.shape[0], stride)
             seconds, amplitude = fit(data, counts[chosen], method)
-            result |= {f"{method}/{dose}/{key}": value for key, value in
-                       (("seconds", seconds), ("pixels", chosen), ("amplitude", amplitude))}  # fmt: skip
+            answer = {"seconds": seconds, "pixels": chosen, "amplitude": amplitude}
+            result |= {f"{method}/{dose}/{key}": value for key, value in answer.items()}
     np.savez(output, **result)
 
 

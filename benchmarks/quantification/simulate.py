@@ -67,8 +67,8 @@ def low_loss(
     step_eV: float, start_eV: float = -20.0, stop_eV: float = 200.0, t: float = THICKNESS_OVER_MFP
 ) -> tuple[np.ndarray, np.ndarray]:
     """Zero loss of 1 eV and plasmons of 23 eV, plural scattering by Poisson's law; area 1."""
-    before = int(round(-start_eV / step_eV))
-    energy = step_eV * np.arange(-before, int(round(stop_eV / step_eV)) + 1)
+    before = round(-start_eV / step_eV)
+    energy = step_eV * np.arange(-before, round(stop_eV / step_eV) + 1)
     positive = np.maximum(energy, 0.0)
     plasmon = positive * 10.0 * 23.0**2 / ((positive**2 - 23.0**2) ** 2 + (positive * 10.0) ** 2)
     single = plasmon[before:] / plasmon[before:].sum()
@@ -108,7 +108,7 @@ def scene(wide_eV: np.ndarray, curves: np.ndarray) -> Scene:
     thickness = LAYER_NM + 1.0 * np.sin(2 * np.pi * row / 25.0) + 0.5 * np.sin(2 * np.pi * row / 9.0 + 1.0)
     layer = (column + 0.5) * PIXEL_NM < thickness
     exponent = np.where(layer, 3.1, 2.9) + 0.05 * np.sin(row / 8.0) * np.cos(column / 15.0)
-    at = int(round((300.0 - START_EV) / STEP_EV))
+    at = round((300.0 - START_EV) / STEP_EV)
     atoms = CARBON_JUMP * (energy[at] / REFERENCE_EV) ** -3.0 / (LAYER[0] * shapes[0, at])
     amplitude = atoms * np.where(layer[..., None], LAYER, PARTICLE)
     return Scene(
@@ -117,7 +117,7 @@ def scene(wide_eV: np.ndarray, curves: np.ndarray) -> Scene:
 
 
 def cramer_rao(scene: Scene, dose: float) -> np.ndarray:
-    """(p, 4) array: smallest standard deviation of the amplitudes, with A and r of the background unknown."""
+    """(p, 4) array: smallest standard deviation of `Scene.amplitude` where A and r are unknown too."""
     background = dose * scene.background(scene.exponent)
     log = np.log(scene.energy_eV / REFERENCE_EV)
     bound = np.empty_like(scene.amplitude)
