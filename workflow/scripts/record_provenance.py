@@ -14,7 +14,7 @@ def record_provenance(input, output, params):
         found = json.loads(summary.read_text(encoding="utf-8")).get("sources", [])
         sources += [{"acquisition_id": summary.parent.name, **source} for source in found]
     write_config(output.config, params.config)
-    write_provenance(output.provenance, params.config, sources, params.checkout, params.code)
+    write_provenance(output.provenance, params.config, sources, code=params.code)
 
 
 run_job(snakemake, record_provenance)
