@@ -23,12 +23,16 @@ CONFIG = {
         "max_thickness_over_mfp": 1.2,
     },
 }
-COLUMNS = ["acquisition_id", "cell_id", "particle_id", "region_id", "modality", "path", "signal", "low_loss_path", "low_loss_signal", "adf_path", "adf_signal", "beam_energy_keV", "convergence_mrad", "collection_mrad", "pixel_size_nm", "dispersion_eV", "energy_offset_eV", "exposure_s", "low_loss_exposure_s", "dose_e_per_A2", "defocus_nm", "frame", "sha256", "exclude"]
+COLUMNS = (
+    "acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal adf_path "
+    "adf_signal beam_energy_keV convergence_mrad collection_mrad pixel_size_nm dispersion_eV energy_offset_eV "
+    "exposure_s low_loss_exposure_s dose_e_per_A2 defocus_nm frame sha256 exclude"
+)
 
 
 def prepare(folder, source, **values):
     """Ingest, calibrate and tabulate cross-sections of one acquisition."""
-    acquisition = dict.fromkeys(COLUMNS) | {"acquisition_id": "x", "cell_id": "c"} | values
+    acquisition = dict.fromkeys(COLUMNS.split()) | {"acquisition_id": "x", "cell_id": "c"} | values
     paths = {name: folder / f"{name}.h5" for name in ("signal", "edges", "calibrated")}
     assert ingest(acquisition, CONFIG, source, paths["signal"]).ok
     eels.edges([paths["signal"]], paths["edges"], CONFIG)

@@ -56,10 +56,9 @@ def plain_group(design, truth):
     model = group_model(truth * 1000, 1000, design, Plain, None, 4)
     number = len(design.elements)
     empty = np.zeros((ENERGY.size, 0))
-    return fitting.GroupModel(
-        model.background, model.log_energy, design.continuum, empty, np.zeros(0), truth,
-        np.concatenate([model.start[:2], model.start[2 : 2 + number]]), np.zeros(0, int), np.ones(number), np.zeros(0),
-    )  # fmt: skip
+    start = model.start[: 2 + number]
+    shared = (model.background, model.log_energy, design.continuum, empty, np.zeros(0), truth, start)
+    return fitting.GroupModel(*shared, np.zeros(0, int), np.ones(number), np.zeros(0))
 
 
 @pytest.mark.parametrize("dose", [5.0, 0.1], ids=["high dose", "low dose"])

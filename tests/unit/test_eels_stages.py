@@ -45,9 +45,10 @@ def write(path, image, beam, known=None, low=True, modality="eels_si"):
             ("low_loss", image.low, axes["low_start_eV"]),
         ):
             if role == "core_loss" or low:
+                step = axes["dispersion_eV"]
                 store.write_signal(
-                    file, role, data, energy_offset_eV=start, energy_scale_eV=axes["dispersion_eV"], pixel_size_nm=3.0
-                )  # fmt: skip
+                    file, role, data, energy_offset_eV=start, energy_scale_eV=step, pixel_size_nm=3.0
+                )
     return path
 
 

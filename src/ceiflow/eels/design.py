@@ -128,13 +128,13 @@ class NearLine:
 
 
 def near_edge_lines(edge: Edge, others: Sequence[float] = ()) -> list[NearLine]:
-    """The Gaussians that may stand at an edge: lines, then broad ones for where a continuum's shape is crude.
+    """The Gaussians that may stand at an edge: lines, then broad ones where the continuum is crude.
 
     Parameters
     ----------
     edge : Edge
     others : sequence of float
-        Onsets of the other elements' edges: a broad correction that reaches one of them would be taken for it.
+        Onsets of the other elements' edges: a broad correction that reaches one would be taken for it.
     """
     if edge.second_eV is None:
         if len(edge.features) < 3:

@@ -12,6 +12,8 @@ from ceiflow.eels.design import Design
 # Pixels whose sums go through the processor together; fixed, so that no result depends on how a file is read.
 BATCH = 256
 SLOPE_SPREAD = 0.15
+# How far a background's logarithm may be from a straight line in ln E: exp(-c ln^2 E), c of this deviation.
+CURVATURE_SIGMA = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def fit_spectrum(
     design: Design,
     noise: Noise,
     passes: int = 4,
-    free_curvature: bool = False,
+    curvature_sigma: float = 0.0,
     free_near: bool = True,
 ) -> SpectrumFit:
     """Fit one (summed) spectrum: power law, edge continua and free near-edge lines.
@@ -87,8 +89,9 @@ def fit_spectrum(
         Of this spectrum (read noise of all summed pixels).
     passes : int
         At least so many weighted passes; the background's exponent is iterated along.
-    free_curvature : bool
-        Give the background the term c ln^2(E).
+    curvature_sigma : float
+        Standard deviation of the prior on the background's curvature, about 0; without it the curvature is
+        that of `design`.
     free_near : bool
         Without it, continua only.
     """
@@ -106,30 +109,35 @@ def fit_spectrum(
     model = _smooth_positive(counts)
     floor = max(1e-3 * model.mean(), 1e-9)
     heights = np.full(number, np.sqrt(max(counts.mean(), 1.0)))
-    temper = 1.0
+    temper, amplitude = 1.0, max(counts.mean(), 1e-6)
     for sweep in range(max(passes, 3) + 6):
         background = np.exp(-exponent * log - curvature * log**2)
-        base = [background, background * log] + ([background * log**2] if free_curvature else [])
+        base = [background, background * log] + ([background * log**2] if curvature_sigma else [])
         columns = np.concatenate([np.stack(base, 1), edge_columns / scale], axis=1)
         weight = 1 / np.maximum(noise.variance(np.maximum(model, floor)), 1e-12)
         gram = columns.T @ (weight[:, None] * columns)
         penalty = np.zeros(columns.shape[1])
         penalty[len(base) + number :] = temper / (np.repeat(heights, widths) * freedom) ** 2
-        matrix = gram + np.diag(penalty)
-        inverse = _inverse(matrix)
-        solution = inverse @ (columns.T @ (weight * counts))
+        pull = np.zeros(columns.shape[1])
+        if curvature_sigma:
+            # The column is a step from the present curvature; the prior is on where it ends.
+            penalty[2] = temper / (curvature_sigma * amplitude) ** 2
+            pull[2] = penalty[2] * amplitude * curvature
+        inverse = _inverse(gram + np.diag(penalty))
+        solution = inverse @ (columns.T @ (weight * counts) + pull)
+        amplitude = max(solution[0], 1e-3 * amplitude)
         model = columns @ solution
         temper = _correlated_misfit(np.sqrt(weight) * (counts - model), design.energy_eV)
         alone = slice(0, len(base) + number)
         errors = np.sqrt(np.diag(_inverse(gram[alone, alone])))[len(base) :]
-        # Scale of the lines' prior: the element as a whole, never less than what could just be seen of it were
-        # there no lines (with them, uncertainty would feed on itself).
+        # Scale of the lines' prior: the element as a whole, never less than what could just be seen of it if
+        # there were no lines (with them, uncertainty would feed on itself).
         heights = np.maximum(atoms @ solution[len(base) :], errors)
         step = -solution[1] / solution[0] if solution[0] > 0 else 0.0
         exponent += float(np.clip(step, -0.7, 0.7))
-        if free_curvature and solution[0] > 0:
-            curvature += float(np.clip(-solution[2] / solution[0], -0.5, 0.5))
-        if sweep >= max(passes, 3) and abs(step) < 1e-6:
+        bend = -solution[2] / solution[0] if curvature_sigma and solution[0] > 0 else 0.0
+        curvature += float(np.clip(bend, -0.3, 0.3))
+        if sweep >= max(passes, 3) and abs(step) + abs(bend) < 1e-6:
             break
     k = len(base)
     atoms = np.concatenate([np.zeros((number, k)), atoms / scale[:number, None]], axis=1)
@@ -155,7 +163,7 @@ def fit_spectrum(
 
 
 def _correlated_misfit(residual: np.ndarray, energy: np.ndarray) -> float:
-    """How much more the means of 10 eV of residuals scatter than independent ones would; 1 for a perfect model.
+    """How much more means over 10 eV of residuals scatter than independent ones would; 1 for a good model.
 
     Where a model does not fit, counts are no measure of what the data know: priors have to keep their weight
     against a misfit, not against counting noise.

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ceiflow.eels.design import Design, build_design
-from ceiflow.eels.fit import BATCH, BatchFitter, GroupModel, SpectrumFit, fit_spectrum
+from ceiflow.eels.fit import BATCH, CURVATURE_SIGMA, BatchFitter, GroupModel, SpectrumFit, fit_spectrum
 from ceiflow.eels.low_loss import group_by_thickness, kernel
 from ceiflow.eels.source import Source, fixed_batches
 
 NO_SPREAD = (np.ones(1), 0)
 # A pixel's near edge may differ from its group's by so much of it (one sigma).
 PIXEL_FREEDOM = 0.3
-CURVATURE_SIGMA = 5.0
 
 
 @dataclass
@@ -98,15 +97,6 @@ def _step(source: Source) -> float:
     return float(source.energy_eV[1] - source.energy_eV[0])
 
 
-def choose_curvature(counts: np.ndarray, design: Design, noise: object, passes: int) -> float:
-    """Curvature of the background's logarithm on the sum of everything; 0 unless it is clearly needed."""
-    plain = fit_spectrum(counts, design, noise, passes)
-    bent = fit_spectrum(counts, design, noise, passes, free_curvature=True)
-    size = counts.size
-    gain = (plain.reduced_chi2 - bent.reduced_chi2) * size / max(bent.reduced_chi2, 1.0)
-    return bent.curvature if gain > CURVATURE_SIGMA**2 and abs(bent.curvature) < 1.5 else 0.0
-
-
 def _shape(
     fit: SpectrumFit, design: Design, i: int, fallback: SpectrumFit | None
 ) -> tuple[np.ndarray, float, bool]:
@@ -175,9 +165,8 @@ def fit_pixels(source: Source) -> PixelFits:
         source.energy_eV, source.sections, source.elements, kernels[_heaviest(sums)], curvature=0.0
     )
     everything = sums.sum(0)
-    curvature = choose_curvature(everything, middle, source.noise, passes)
-    middle = middle.with_background(3.0, curvature)
-    overall = fit_spectrum(everything, middle, source.noise, passes)
+    overall = fit_spectrum(everything, middle, source.noise, passes, CURVATURE_SIGMA)
+    curvature = overall.curvature
     fitters = []
     for index, spread in enumerate(kernels):
         design = build_design(source.energy_eV, source.sections, source.elements, spread, 3.0, curvature)

@@ -17,6 +17,7 @@ from ceiflow.eels.fit import BATCH, Noise
 from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.window import usable_window
 from ceiflow.eels.zero_loss import find_zero_loss
+from ceiflow.errors import SignalError
 from ceiflow.signals.store import Header, SignalFile, open_signal, read_header
 
 
@@ -45,6 +46,7 @@ def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice
 
 # Above this much more noise than expected, errors are scaled: a camera whose gain nobody entered.
 EXCESS_NOISE = 1.3
+MIN_CHANNELS = 40
 
 
 @dataclass
@@ -149,7 +151,10 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     if options["fit"].get("stop_eV") is not None:
         stop = float(options["fit"]["stop_eV"])
     chosen = np.flatnonzero((energy >= start - 1e-9) & (energy <= stop + 1e-9))
-    channels = slice(int(chosen[0]), int(chosen[-1]) + 1) if chosen.size else slice(0, 0)
+    if chosen.size < MIN_CHANNELS:
+        window = f"{chosen.size} channels between {start:.0f} and {stop:.0f} eV"
+        raise SignalError(header.acquisition_id, "core_loss energy range", window, f"at least {MIN_CHANNELS}")
+    channels = slice(int(chosen[0]), int(chosen[-1]) + 1)
     setting = setting_of(header.metadata)
     notes = []
     excess = _excess_noise(total, scatter, noise, number)
@@ -170,8 +175,20 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         elements.remove(element)
         reasons[element] = f"no cross-section of {table[element].name.replace('_', ' ')} in this source"
     return Source(
-        header, core, low, noise, setting, sections, energy[channels], channels, elements, reasons, ratio, config, notes
-    )  # fmt: skip
+        header=header,
+        core=core,
+        low=low,
+        noise=noise,
+        setting=setting,
+        sections=sections,
+        energy_eV=energy[channels],
+        channels=channels,
+        elements=elements,
+        reasons=reasons,
+        exposure_ratio=ratio,
+        config=config,
+        notes=notes,
+    )
 
 
 def _sums(core: SignalFile, block: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,18 +22,23 @@ def find_spikes(spectra: np.ndarray, threshold: float = THRESHOLD_SIGMA) -> np.n
     (k, 3) int array
         Row, column and channel of each.
     """
-    spectra = np.asarray(spectra, np.float32)
-    size = spectra.shape[2]
-    reach = MAX_CHANNELS
-    if size < 2 * (reach + 4):
+    reach, margin = MAX_CHANNELS, MAX_CHANNELS + 3
+    if np.shape(spectra)[2] < 4 * margin:
         return np.zeros((0, 3), np.int64)
+    # Both ends are continued with what stands further in, so that the last channels have two sides as well.
+    spectra = np.asarray(spectra, np.float32)
+    before = spectra[..., 2 * margin - 1 : margin - 1 : -1]
+    after = spectra[..., -margin - 1 : -2 * margin - 1 : -1]
+    spectra = np.concatenate([before, spectra, after], axis=2)
     # A cheap sieve first: above both channels a spike's length away, by half the threshold.
     level = np.maximum(np.maximum(spectra[..., : -2 * reach], spectra[..., 2 * reach :]), 1.0)
     excess = spectra[..., reach:-reach] - level
     sieve = np.argwhere((excess > 0) & (excess * excess > (0.5 * threshold) ** 2 * level))
     sieve[:, 2] += reach
+    inside = (sieve[:, 2] >= margin) & (sieve[:, 2] < spectra.shape[2] - margin)
+    sieve = sieve[inside]
     keep = [spot for spot in sieve if _stands_out(spectra, spot, threshold)]
-    return np.array(keep, dtype=np.int64).reshape(-1, 3)
+    return np.array(keep, dtype=np.int64).reshape(-1, 3) - np.array([0, 0, margin])
 
 
 def _stands_out(spectra: np.ndarray, spot: np.ndarray, threshold: float) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ceiflow.eels import low_loss as ll
 from ceiflow.eels.design import build_design, elements_in_view
-from ceiflow.eels.fit import Noise, SpectrumFit, fit_spectrum
-from ceiflow.eels.pixels import NO_SPREAD, choose_curvature
+from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
+from ceiflow.eels.pixels import NO_SPREAD
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.table import chosen_edges
 
@@ -159,9 +159,8 @@ def _fit_zone(source: Source, sums: ZoneSums, passes: int) -> ZoneFit:
     if sums.low_weighted is not None:
         spread = ll.kernel(source.low.energy_eV, np.clip(sums.low_weighted, 0, None), step)
     design = build_design(source.energy_eV, source.sections, source.elements, spread)
-    curvature = choose_curvature(counts, design, noise, passes)
-    fit = fit_spectrum(counts, design.with_background(3.0, curvature), noise, passes)
-    window = _window_variance(source, counts, spread, curvature, noise, fit, passes)
+    fit = fit_spectrum(counts, design, noise, passes, CURVATURE_SIGMA)
+    window = _window_variance(source, counts, spread, fit.curvature, noise, fit, passes)
     return _zone_result(source, sums, fit, counts, noise, window)
 
 
