@@ -24,9 +24,9 @@ CONFIG = {
     },
 }
 COLUMNS = (
-    "acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal adf_path "
-    "adf_signal beam_energy_keV convergence_mrad collection_mrad pixel_size_nm dispersion_eV energy_offset_eV "
-    "exposure_s low_loss_exposure_s dose_e_per_A2 defocus_nm frame sha256 exclude"
+    "acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal "
+    "adf_path adf_signal beam_energy_keV convergence_mrad collection_mrad pixel_size_nm dispersion_eV "
+    "energy_offset_eV exposure_s low_loss_exposure_s dose_e_per_A2 defocus_nm frame sha256 exclude"
 )
 
 
