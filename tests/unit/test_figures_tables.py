@@ -65,6 +65,17 @@ def test_groups_follow_the_sheet_within_a_condition():
     assert list(groups(cells, sheet)) == ["normal · B · charged", "normal · A", "shorted · Z"]
 
 
+def test_cycling_windows_tell_groups_apart_only_where_they_differ():
+    same = {"condition": "normal", "electrode": "NMC532", "v_min_V": "2.7", "v_max_V": "4.3"}
+    cells = [
+        {"cell_id": "a", **same},
+        {"cell_id": "b", **same},
+        {"cell_id": "c", **same, "electrode": "LMR", "v_max_V": "4.6"},
+        {"cell_id": "d", **same, "electrode": "LMR", "v_max_V": "4.8"},
+    ]
+    assert list(groups(cells)) == ["normal · NMC532", "normal · LMR · 2.7–4.6 V", "normal · LMR · 2.7–4.8 V"]
+
+
 def test_rows_of_a_failed_acquisition_are_none(tmp_path):
     path = tmp_path / "layer.tsv"
     path.write_text("qc_status\tqc_reason\nfailed\tall zero\n")

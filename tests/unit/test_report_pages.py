@@ -183,9 +183,9 @@ def test_the_answer_comes_from_the_claims(results):
     check(text)
     plain = re.sub(r"<[^>]*>", "", text)
     assert "Supported: layer thickness, shorted minus normal (thicker: 8.0 [6.5, 9.5] nm)" in plain
-    assert "Cannot be told from these data: no layer thickness above 2 nm, normal" in plain
+    assert "Cannot be told from these data: no layer above 2 nm, normal" in plain
     assert "1 excluded by the sheet" in plain
-    assert "two cells are too few" in plain
+    assert "Two cells are too few." in plain
 
 
 @pytest.mark.parametrize("which", [{"empty": True}, {"failed": True}, {"densities": False}])
@@ -274,3 +274,10 @@ def test_report_is_light_for_the_start_of_the_workflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_groups_in_reasons_are_named_by_their_values():
+    reason = "6 of 16 acquisitions with condition=shorted;electrode=NMC532 are below: taken at 0"
+    assert study.in_words(reason) == "6 of 16 acquisitions with shorted · NMC532 are below: taken at 0"
+    assert study.in_words("3 cells with condition=pristine: no angles") == "3 cells with pristine: no angles"
+    assert study.in_words("Welch p = 0.1, two-sided") == "Welch p = 0.1, two-sided"

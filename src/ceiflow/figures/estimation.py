@@ -14,6 +14,7 @@ from ceiflow.figures.tables import (
     Rows,
     Table,
     axis_label,
+    by_number,
     endpoint_name,
     figures3,
     group_words,
@@ -116,7 +117,7 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> None:
             elif limits:
                 _limit(axes, x, max(limits), colour, small=False)
     labels = [_label(name, len(cells)) for name, cells in layout.items()]
-    axes.set_xticks(tick_at, labels)
+    axes.set_xticks(tick_at, labels, fontsize=6.5 if len(layout) < 8 else 5.2)
     axes.set_xlim(-0.6, len(layout) - 0.4)
     axes.tick_params(axis="x", length=0)
     bottom, top = axes.get_ylim()
@@ -237,7 +238,7 @@ def composition_plot(
     if not table:
         return style.nothing("No composition was identified in any cell.")
     present = [zone for zone in zones if any(row["zone"] == zone for row in table)]
-    elements = list(dict.fromkeys(row["endpoint"].split("_")[2] for row in table))
+    elements = by_number({row["endpoint"].split("_")[2] for row in table})
     layout = groups(table, rows(sheet))
     figure = style.new_figure(style.TWO_COLUMNS_MM if len(present) > 1 else style.ONE_COLUMN_MM, 62.0)
     panels = figure.subplots(1, len(present), squeeze=False, sharey=kind == "atomic_fraction_")[0]

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ceiflow.figures import style
+from ceiflow.figures.tables import by_number
 
-# Light elements first, as they stand in a spectrum.
-BY_NUMBER = "Li B C N O F Na Mg Al Si P S Ca Ti V Cr Mn Fe Co Ni Cu La"
 LAYER, PARTICLE, EXCLUDED = 1, 2, 255
 
 
@@ -59,7 +58,7 @@ def read_maps(path: str | Path) -> Maps:
         return Maps(
             acquisition_id=str(file.attrs.get("acquisition_id", "")),
             pixel_size_nm=float(size) if size is not None and np.isfinite(float(size)) else None,
-            elements=_ordered(values),
+            elements=by_number(values),
             kind=kind,
             unit=unit,
             values=values,
@@ -78,12 +77,6 @@ def _group(file, name: str) -> dict[str, np.ndarray]:
 
 def _dataset(file, name: str) -> np.ndarray | None:
     return file[name][...] if name in file else None
-
-
-def _ordered(values: dict) -> list[str]:
-    """Light elements first, as they stand in a spectrum."""
-    order = BY_NUMBER.split()
-    return sorted(values, key=lambda name: (order.index(name) if name in order else 99, name))
 
 
 def grid(count: int, shape: tuple[int, int], width_mm: float, most: int = 6) -> tuple[int, int, float]:
@@ -197,7 +190,7 @@ def normal_profile(maps_h5: str | Path, reach_nm: tuple[float, float] = (-40.0, 
     distance = maps.distance_nm
     if distance is None or not np.isfinite(distance).any() or not names:
         return style.nothing("No surface was found, so there is no profile along its normal.")
-    good = np.isfinite(distance)
+    good = np.isfinite(distance) & np.any([np.isfinite(maps.values[name]) for name in names], axis=0)
     if maps.zone is not None:
         good &= maps.zone != EXCLUDED
     low = max(reach_nm[0], float(distance[good].min())) if good.any() else reach_nm[0]

@@ -216,8 +216,9 @@ def layer_trace(layer_tsv: Table) -> Figure:
     handles = [
         Line2D([], [], color=style.VERMILLION, marker=".", label="thickness ± 1 SD"),
         Line2D([], [], color=style.GREY, linestyle=(0, (4, 2)), linewidth=0.7, label="detection limit"),
-        Line2D([], [], color=style.BLUE, marker="|", linestyle="", label="bare"),
     ]
+    if not found.all():
+        handles.append(Line2D([], [], color=style.BLUE, marker="|", linestyle="", label="bare"))
     figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.8, columnspacing=1.0)
     span = position[np.isfinite(position)]
     length = f" over {np.ptp(span):.3g} nm" if span.size else ""
@@ -227,7 +228,7 @@ def layer_trace(layer_tsv: Table) -> Figure:
 def _trace_limits(axes: Axes, upper: np.ndarray, lod: np.ndarray) -> None:
     """Leave a single wild error bar out of the scale, and say so where the limit lies beyond it."""
     finite = upper[np.isfinite(upper)]
-    top = max(float(np.percentile(finite, 99)) if finite.size else 0.0, 0.1)
+    top = max(float(np.percentile(finite, 99)) if finite.size else 0.0, 1.0)
     limit = float(np.nanmax(lod)) if np.isfinite(lod).any() else 0.0
     if limit > 8 * top:
         low = f"{np.nanmin(lod):.3g}"

@@ -99,6 +99,7 @@ def description(figure: Figure) -> str:
 def nothing(message: str, width_mm: float = ONE_COLUMN_MM) -> Figure:
     """A figure that says why there is nothing to show."""
     figure = new_figure(width_mm, 18.0)
+    figure.set_layout_engine("none")
     # Not matplotlib's own wrapping, which reads dollar signs as formulas whatever the style says.
     text = "\n".join(textwrap.wrap(message, int(width_mm / 1.5)))
     figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
@@ -165,7 +166,7 @@ def settle(figure: Figure) -> None:
     last digit, which no eye sees and every checksum does.
     """
     engine = figure.get_layout_engine()
-    if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
+    if engine is None or not figure.axes or isinstance(engine, PlaceHolderLayoutEngine):
         return
     figure.set_dpi(LAYOUT_DPI)
     engine.execute(figure)

@@ -25,6 +25,8 @@ ENDPOINT_NAMES = {
     "dose_e_per_A2": "dose",
     "dose_over_critical": "dose / critical dose",
 }
+# Light elements first, as they stand in a spectrum.
+BY_NUMBER = "Li B C N O F Na Mg Al Si P S Ca Ti V Cr Mn Fe Co Ni Cu La"
 # What a failed acquisition leaves in place of a table.
 FAILED_COLUMNS = ["qc_status", "qc_reason"]
 UNIT_NAMES = {"nm": "nm", "nm^-2": "nm⁻²", "e/A^2": "e Å⁻²", "1": ""}
@@ -95,6 +97,12 @@ def endpoint_name(endpoint: str) -> str:
     if metal in METALS:
         return f"{METALS[metal]} " + {"l3_l2_ratio": "L3/L2 ratio"}.get(rest, rest)
     return endpoint.replace("_", " ")
+
+
+def by_number(elements: Iterable[str]) -> list[str]:
+    """Elements in the order of their atomic numbers; what is none comes last."""
+    order = BY_NUMBER.split()
+    return sorted(elements, key=lambda name: (order.index(name) if name in order else 99, name))
 
 
 def unit_name(unit: str) -> str:
@@ -193,7 +201,23 @@ def groups(cells: Rows, sheet: Rows = ()) -> dict[str, list[str]]:
     order = sorted(
         named.items(), key=lambda item: (condition_rank(item[1].get("condition", "")), place.get(item[0], 0))
     )
+    return _by_window(order)
+
+
+def _by_window(order: list[tuple[str, dict]]) -> dict[str, list[str]]:
+    """Cells by group; those of one group that were cycled in different windows are told apart by it."""
+    windows: dict[str, set[str]] = {}
+    for _, cell in order:
+        windows.setdefault(group_of(cell), set()).add(_window(cell))
     found: dict[str, list[str]] = {}
     for cell_id, cell in order:
-        found.setdefault(group_of(cell), []).append(cell_id)
+        name, window = group_of(cell), _window(cell)
+        if window and len(windows[name]) > 1:
+            name = f"{name} · {window}"
+        found.setdefault(name, []).append(cell_id)
     return found
+
+
+def _window(cell: Mapping[str, str]) -> str:
+    low, high = cell.get("v_min_V"), cell.get("v_max_V")
+    return f"{plain(low)}–{plain(high)} V" if known(low) and known(high) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ceiflow.figures import folders
 from ceiflow.figures.names import ACQUISITION_FIGURES
 from ceiflow.figures.tables import (
+    BY_NUMBER,
     axis_label,
     endpoint_name,
     figures3,
@@ -31,6 +32,8 @@ METADATA_NAMES = {
     "dose_e_per_A2": ("Dose", "e Å⁻²"),
     "defocus_nm": ("Defocus", "nm"),
 }
+ZONES = ("layer", "surface", "particle", "all")
+ELEMENTS = BY_NUMBER.split()
 # The results' column of that name is what was subtracted; the sheet's own stands beside it.
 WRITTEN = {"energy_offset_eV": "sheet_energy_offset_eV"}
 STATUS_SYMBOLS = {"identified": "✔", "bounded": "≤", "not_identifiable": "?"}
@@ -83,7 +86,7 @@ def html_name(column: str) -> str:
 def values(results: Results, cell_id: str) -> Block:
     """The cell's own values, which enter the claims."""
     own = [row for row in results.cells if row["cell_id"] == cell_id]
-    told = [row for row in own if row["status"] != "not_identifiable"]
+    told = sorted((row for row in own if row["status"] != "not_identifiable"), key=_reading_order)
     if not own:
         return block(paragraph("No value was found for this cell."))
     columns = [
@@ -100,6 +103,14 @@ def values(results: Results, cell_id: str) -> Block:
         paragraph(f"Not identifiable in any acquisition: {', '.join(rest)}.", class_="soft") if rest else None
     )
     return block(html.table(told, columns) if told else None, note)
+
+
+def _reading_order(row: dict) -> tuple:
+    """The layer's geometry first, then composition zone by zone, elements by number."""
+    zone = ZONES.index(row["zone"]) if row["zone"] in ZONES else len(ZONES)
+    kind, *rest = row["endpoint"].split("_")
+    element = next((ELEMENTS.index(part) for part in rest if part in ELEMENTS), len(ELEMENTS))
+    return kind != "layer", zone, kind, element, row["endpoint"]
 
 
 def _value_text(row: dict, error: str) -> str:

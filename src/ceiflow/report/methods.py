@@ -61,11 +61,11 @@ def _spectra(config: dict) -> list[str]:
             f"Cross-sections carry a systematic error of {given}; it cancels in ratios at equal settings."
         )
     if known(eels.get("max_thickness_over_mfp")):
-        text.append(f"Above {plain(eels['max_thickness_over_mfp'])} mean free paths nothing was quantified.")
+        text.append(f"Nothing was quantified above t/λ = {plain(eels['max_thickness_over_mfp'])}.")
     detector = _part(config, "detector")
     if detector:
         kind = "a counting detector" if detector.get("counting") else "an integrating detector"
-        text.append(f"Errors assume {kind} with {plain(detector.get('gain', 1))} counts an electron.")
+        text.append(f"Errors assume {kind} of gain {plain(detector.get('gain', 1))} (counts per electron).")
     return text
 
 
@@ -128,13 +128,14 @@ def provenance(record: dict) -> list[Markup]:
     """Versions, revision, seeds and inputs of provenance.json, whatever it holds."""
     if not record:
         return [paragraph("No record of provenance was found.")]
-    parts = [
-        html.facts(
-            {_words(key): value for key, value in record.items() if isinstance(value, (str, int, float))}
-        )
-    ]
+    # What is said in a few words stands in the open, long lists are folded away.
+    short = {key: value for key, value in record.items() if isinstance(value, (str, int, float))}
+    few = {key: value for key, value in record.items() if isinstance(value, dict) and 0 < len(value) <= 3}
+    for key, value in few.items():
+        short |= {f"{key} {name}": item for name, item in _flat(value)}
+    parts = [html.facts({_words(key): value for key, value in short.items()})]
     for key, value in record.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and key not in few:
             rows = [{"name": name, "value": item} for name, item in _flat(value)]
             columns = [Column("Name", "name", "name"), Column("Value", "value", "path")]
             parts.append(html.details(_words(key), html.table(rows, columns)))

@@ -55,7 +55,9 @@ class Results:
     @cached_property
     def sheet(self) -> Rows:
         """The cells sheet as the author wrote it."""
-        return rows(self.study / (self.config.get("cells") or "config/cells.tsv"))
+        path = self.config.get("cells") or "config/cells.tsv"
+        # The results may lie elsewhere than in the study, which is then the folder that pages are made in.
+        return rows(self.study / path) or rows(path)
 
     @cached_property
     def cells(self) -> Rows:

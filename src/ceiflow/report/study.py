@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from ceiflow.figures import folders
@@ -29,6 +30,7 @@ THICKNESS_CAPTION = (
     "Layer thickness. Large points are cells, the unit of inference; small ones are acquisitions; downward "
     "triangles are upper limits, where nothing was found above the detection limit."
 )
+_GROUP = re.compile(r"\b\w+=[^;=]+?(?:;\w+=[^;=]+?)*(?=$|[;:,.)]?(?:\s|$))")
 SYMBOLS = {name: symbol for name, (symbol, _) in VERDICTS.items()}
 
 
@@ -45,6 +47,7 @@ def subject(claim: dict) -> str:
             if known(claim.get("margin"))
             else ""
         )
+        name = "layer" if claim["endpoint"] == "layer_thickness_nm" else name
         return f"no {name}{margin.rstrip()}, {test or 'all cells'}"
     if known(claim.get("low")) and known(claim.get("high")):
         bounds = f" within {plain(claim['low'])} to {plain(claim['high'])} {unit_name(claim.get('unit', ''))}"
@@ -137,8 +140,8 @@ def verdicts(results: Results) -> Block:
         Column("Claim", _claim_cell, "claim"),
         Column("Verdict", lambda row: html.badge(row["verdict"], SYMBOLS.get(row["verdict"], ""))),
         Column("Estimate", _estimate_cell),
-        Column("Rests on", _evidence_cell),
-        Column("Reason", "reason", "reason"),
+        Column("Rests on", _evidence_cell, "rests"),
+        Column("Reason", _reason_cell, "reason"),
     ]
     level = 100 * (1 - number((results.config.get("statistics") or {}).get("alpha", 0.05)))
     caption = (
@@ -161,6 +164,18 @@ def _claim_cell(row: dict) -> Markup:
     )
 
 
+def _reason_cell(row: dict) -> Markup:
+    """What decides first; the steps that led there folded below it."""
+    first, *rest = [in_words(part) for part in row["reason"].split("; ")]
+    more = html.details("In full", tag("ul", *(tag("li", part) for part in rest))) if rest else ""
+    return join(tag("div", first[:1].upper() + first[1:] + ("" if first.endswith(".") else ".")), more)
+
+
+def in_words(reason: str) -> str:
+    """A reason whose groups of cells, written `column=value;column=value`, are named by their values."""
+    return _GROUP.sub(lambda found: group_words(found.group()), reason.strip())
+
+
 def _estimate_cell(row: dict) -> Markup:
     lines = []
     if known(row.get("estimate")) or known(row.get("ci_high")):
@@ -169,7 +184,7 @@ def _estimate_cell(row: dict) -> Markup:
         lines.append(f"found in {number(row['prevalence']):.0%}")
     if known(row.get("prevalence_high")):
         lines.append(f"at most {number(row['prevalence_high']):.0%}")
-    return _lines(lines or ["none"])
+    return _lines(lines or ["none"], "line")
 
 
 def _evidence_cell(row: dict) -> Markup:
@@ -183,8 +198,8 @@ def _evidence_cell(row: dict) -> Markup:
     return _lines(lines)
 
 
-def _lines(lines: list[str]) -> Markup:
-    return join(*(tag("div", line, class_="line") for line in lines))
+def _lines(lines: list[str], kind: str | None = None) -> Markup:
+    return join(*(tag("div", line, class_=kind) for line in lines))
 
 
 def with_unit(value: object, row: dict) -> str:
