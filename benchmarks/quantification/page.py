@@ -21,8 +21,8 @@ drifts by 0.05. Poisson counts of 200 and 5 a channel at 280 eV. The generator s
 low loss: this compares fitting, not cross-sections.
 
 **Numbers.** RMSE/CRLB is the root mean square error of an amplitude in units of its Cramer-Rao bound (four
-amplitudes, A and r unknown, from the true model), pixel by pixel over the whole image. Values below 1 are
-biased estimates, for instance of a fit that cannot go below zero. Bias is the mean error relative to the
+amplitudes, A and r unknown, from the true model), pixel by pixel over the whole image. Values below 1
+belong to fits that hold something fixed or above zero, and are bought with bias. Bias is the mean error relative to the
 true mean where the element lives: C, O, F in the layer, Mn in the particle. "Without noise" is the largest
 RMSE/CRLB of a fit to the expected counts at the high dose: what the model itself does wrong. Imports, file
 reading of peers and start values are not timed.
