@@ -22,10 +22,10 @@ low loss: this compares fitting, not cross-sections.
 
 **Numbers.** RMSE/CRLB is the root mean square error of an amplitude in units of its Cramer-Rao bound (four
 amplitudes, A and r unknown, from the true model), pixel by pixel over the whole image. Values below 1
-belong to fits that hold something fixed or above zero, and are bought with bias. Bias is the mean error relative to the
-true mean where the element lives: C, O, F in the layer, Mn in the particle. "Without noise" is the largest
-RMSE/CRLB of a fit to the expected counts at the high dose: what the model itself does wrong. Imports, file
-reading of peers and start values are not timed.
+belong to fits that hold something fixed or above zero, and are bought with bias. Bias is the mean error
+relative to the true mean where the element lives: C, O, F in the layer, Mn in the particle. "Without noise"
+is the largest RMSE/CRLB of a fit to the expected counts at the high dose: what the model itself does wrong.
+Imports, file reading of peers and start values are not timed.
 
 - ceiflow: from opening the file to the last pixel's amplitudes and errors; near-edge terms are in the
   model, although the data have none. The image ends 26.5 eV above F K, where the project's own rule asks

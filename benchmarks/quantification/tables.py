@@ -8,7 +8,6 @@ import numpy as np
 import simulate
 from compare import METHODS, Found
 
-
 # The ratios that the project has aims for.
 AIMS = (("exspy", "lm"), ("pyeelsmodel", "weighted"))
 
