@@ -10,7 +10,7 @@ from ceiflow.errors import StudyError
 from ceiflow.report.closing import closing_text
 from ceiflow.study import module_digest, validate
 from ceiflow.figures.names import STUDY_FIGURES
-from ceiflow.study.measurements import IMAGE_MODALITIES, MODALITIES
+from ceiflow.study.measurements import IMAGE_MODALITIES
 
 try:
     STUDY = validate(config, Path.cwd())
@@ -33,9 +33,7 @@ SPECTRA = sorted(
 IMAGES = sorted(
     name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES
 )
-FOLDERS = {
-    name: "images" if name in IMAGE_MODALITIES else "eels" for name in MODALITIES
-}
+IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
 TABLES = ["acquisitions", "measurements", "cells", "claims", "heterogeneity"]
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
 RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}

@@ -71,7 +71,7 @@ rule plot_study:
     resources:
         mem_mb=1000,  # one figure at a time
     params:
-        config=sections("report"),
+        dpi=config["report"]["dpi"],
         code=module_digest("ceiflow.figures"),
     script:
         "../scripts/plot_study.py"
@@ -105,8 +105,12 @@ rule study_page:
     input:
         notebook=workflow.source_path("../../notebooks/study.ipynb"),
         tables=collect("<results>/tables/{table}.tsv", table=TABLES),
-        study=["<results>/study/config.yaml", "<results>/study/provenance.json"],
-        summaries=measured("summary.json"),
+        study=[
+            "<results>/study/config.yaml",
+            "<results>/study/provenance.json",
+            config["cells"],
+        ],
+        drawn=drawn({*ACQUISITIONS}),
     output:
         notebook="<results>/reports/study.ipynb",
         page=report(
@@ -140,7 +144,8 @@ rule cell_page:
             "<results>/tables/{table}.tsv",
             table=["acquisitions", "measurements", "cells"],
         ),
-        summaries=cell_files,
+        study=["<results>/study/config.yaml", config["cells"]],
+        drawn=cell_files,
     output:
         notebook="<results>/reports/cells/{cell}.ipynb",
         page="<results>/reports/cells/{cell}.html",

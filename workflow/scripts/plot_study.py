@@ -10,7 +10,7 @@ def plot_study(input, output, params):
 
     tables = {name: Path(path) for name, path in input.items()}
     folder = Path(output[0]).parent
-    draw_study(tables, folder, params.config["report"]["formats"], params.config["report"]["dpi"])
+    draw_study(tables, folder, ("svg", "png"), params.dpi)
 
 
 run_job(snakemake, plot_study)
