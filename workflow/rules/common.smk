@@ -19,20 +19,14 @@ except StudyError as error:
 config.update(STUDY.config)
 
 # Rows that are excluded are reported, and not analysed.
-ACQUISITIONS = {
-    row["acquisition_id"]: row for row in STUDY.acquisitions if not row["exclude"]
-}
+ACQUISITIONS = {row["acquisition_id"]: row for row in STUDY.acquisitions if not row["exclude"]}
 CONDITIONS = {row["cell_id"]: row["condition"] for row in STUDY.cells}
 CELLS = sorted(row["cell_id"] for row in STUDY.cells)
-MAPS = sorted(
-    name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_si"
-)
-SPECTRA = sorted(
-    name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum"
-)
-IMAGES = sorted(
-    name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES
-)
+MAPS = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_si")
+SPECTRA = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum")
+IMAGES = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES)
+MAP_FILES = ["maps.h5", "layer.tsv"]
+SPECTRUM_FILES = ["summary.json", "spectra.tsv"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
 TABLES = ["acquisitions", "measurements", "cells", "claims", "heterogeneity"]
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
@@ -64,9 +58,7 @@ def raw_files(wildcards):
     """Raw files that are there or that a rule makes; an absent one fails its own row, not the run."""
     made = {*RETRIEVED, *DEMO_FILES}
     paths = raw_paths(ACQUISITIONS[wildcards.acquisition])
-    return [
-        path for path in dict.fromkeys(paths) if path in made or Path(path).exists()
-    ]
+    return [path for path in dict.fromkeys(paths) if path in made or Path(path).exists()]
 
 
 def sheet_row(wildcards):

@@ -4,11 +4,7 @@
 def measured(name):
     """One kind of file of every analysed acquisition."""
     folders = {"eels": MAPS + SPECTRA, "images": IMAGES}
-    return [
-        f"<results>/{folder}/{item}/{name}"
-        for folder, items in folders.items()
-        for item in items
-    ]
+    return [f"<results>/{folder}/{item}/{name}" for folder, items in folders.items() for item in items]
 
 
 rule collect_measurements:

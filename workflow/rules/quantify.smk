@@ -30,9 +30,7 @@ rule calibrate:
 rule edges:
     """Cross-sections and edge shapes, once for every microscope setting that occurs."""
     input:
-        signals=collect(
-            "<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA
-        ),
+        signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
     output:
         edges="<results>/study/edges.h5",
     log:

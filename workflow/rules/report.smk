@@ -1,17 +1,20 @@
 """Figures, pages, provenance, manifest."""
 
 
-def cell_files(wildcards):
-    """What the runs of one cell's acquisitions left behind."""
-    names = [
-        name
-        for name in (*MAPS, *SPECTRA, *IMAGES)
-        if ACQUISITIONS[name]["cell_id"] == wildcards.cell
-    ]
+def drawn(names):
+    """What pages draw of these acquisitions."""
+    maps, images = names.intersection(MAPS), names.intersection(IMAGES)
+    spectra = maps.union(names.intersection(SPECTRA))
     return [
-        f"<results>/{FOLDERS[ACQUISITIONS[name]['modality']]}/{name}/summary.json"
-        for name in names
+        *collect("<results>/eels/{name}/{file}", name=sorted(spectra), file=SPECTRUM_FILES),
+        *collect("<results>/eels/{name}/{file}", name=sorted(maps), file=MAP_FILES),
+        *collect("<results>/images/{name}/{file}", name=sorted(images), file=IMAGE_FILES),
     ]
+
+
+def cell_files(wildcards):
+    """What pages draw of one cell."""
+    return drawn({name for name, row in ACQUISITIONS.items() if row["cell_id"] == wildcards.cell})
 
 
 rule plot_study:
@@ -170,17 +173,7 @@ rule write_manifest:
     """Digests of everything canonical, for `sha256sum -c`."""
     input:
         collect("<results>/tables/{table}.tsv", table=TABLES),
-        collect(
-            "<results>/eels/{name}/{file}",
-            name=MAPS,
-            file=["maps.h5", "layer.tsv", "spectra.tsv"],
-        ),
-        collect("<results>/eels/{name}/spectra.tsv", name=SPECTRA),
-        collect(
-            "<results>/images/{name}/{file}",
-            name=IMAGES,
-            file=["layer.tsv", "overlay.h5"],
-        ),
+        drawn({*ACQUISITIONS}),
         collect(
             "<results>/figures/{figure}.{kind}",
             figure=STUDY_FIGURES,
