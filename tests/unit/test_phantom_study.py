@@ -88,7 +88,7 @@ def test_design_has_every_arm_format_and_modality(design):
     assert {name: conditions.count(name) for name in set(conditions)} == {
         "pristine": 3,
         "normal": 6,
-        "shorted": 3,
+        "shorted": 4,
     }
     suffixes = {path.rsplit(".", 1)[1] for path in design_files(design)}
     assert suffixes == {"dm3", "dm4", "hspy", "msa", "tif"}
