@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from ceiflow.study import load_config
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOW = ROOT / "workflow" / "Snakefile"
 # Two spectrum images, two images and a single spectrum of two cells, of three formats.
@@ -91,9 +93,9 @@ def small_demo(folder: Path) -> Path:
 
 
 def edit_config(study: Path, change: Callable[[dict], object]) -> None:
-    """Load the configuration, change it, write it back."""
+    """Load the configuration with its defaults, change it, write it back."""
     path = study / "config" / "config.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = load_config(yaml.safe_load(path.read_text(encoding="utf-8")))
     change(config)
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
