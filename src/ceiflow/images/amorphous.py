@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from ceiflow.images.field import Field, clean, field_factor, pool
+from ceiflow.images.field import Field, clean, pool
 from ceiflow.images.spots import find_spots, flattened
 
 # Spacings by which crystals in a layer are named, in nm, and how near a spot has to come.
@@ -70,7 +70,7 @@ def _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm) -> 
     low = max(spacing_range_nm[0], 2.3 * pixel_size_nm)
     if low >= spacing_range_nm[1] or not judged.any():
         return []
-    factor = field_factor(image.shape, pixel_size_nm)
+    factor = field_lattice.bin
     fine = max(
         d
         for d in range(1, factor + 1)

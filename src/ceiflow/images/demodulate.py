@@ -22,20 +22,28 @@ class Demodulator:
         self.transform = fft.fft2(flat * ramp[0][:, None] * ramp[1][None, :], workers=1)
         self.size = flat.shape
 
-    def amplitude(self, g_row: float, g_column: float, sigma_nm: float, thin: int = 1) -> np.ndarray:
+    def amplitude(
+        self,
+        g_row: float,
+        g_column: float,
+        sigma_nm: float,
+        thin: int = 1,
+        shift_nm: tuple[float, float] = (0.0, 0.0),
+    ) -> np.ndarray:
         """Complex amplitude of exp(2 pi i g r) in a Gaussian window of one standard deviation `sigma_nm`.
 
-        With `thin` on a grid that is coarser still, by that factor.
+        With `thin` on a grid that is coarser still, by that factor; `shift_nm` moves what is seen towards
+        larger rows and columns.
         """
         axes = []
         shape = tuple(max(8, n // thin) for n in self.shape)
-        for g, size, out in zip((g_row, g_column), self.size, shape, strict=True):
+        for g, size, out, moved in zip((g_row, g_column), self.size, shape, shift_nm, strict=True):
             centre = round(g * size * self.step)
             offset = fft.fftfreq(out, 1 / out).astype(int)
             frequency = (centre + offset) / (size * self.step) - g
             window = np.exp(-2 * (np.pi * sigma_nm * frequency) ** 2)
             # Coarse samples stand in the middle of their block of fine ones.
-            shift = np.exp(1j * np.pi * offset * (size / out - 1) / size)
+            shift = np.exp(1j * np.pi * offset * (size / out - 1 - 2 * moved / self.step) / size)
             axes.append(((centre + offset) % size, (window * shift).astype(np.complex64)))
         (rows, weight_r), (columns, weight_c) = axes
         patch = self.transform[np.ix_(rows, columns)] * weight_r[:, None] * weight_c[None, :]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-# Field samples are about this wide: fine against every blur used here (0.3 nm and more), coarse against
-# pixels.
-FIELD_STEP_NM = 0.12
+# Texture is looked at in samples of about this width, and fields are drawn in samples up to the second one:
+# fine against every blur used here (0.3 nm and more), coarse against pixels.
+TEXTURE_STEP_NM, FIELD_STEP_NM = 0.12, 0.2
 
 
 @dataclass
@@ -73,17 +73,21 @@ def block_factor(pixel_size_nm: float, target_nm: float) -> int:
     return max(1, int(np.floor(target_nm / pixel_size_nm + 1e-6)))
 
 
-def field_factor(shape: tuple[int, int], pixel_size_nm: float) -> int:
-    """Image pixels a field sample: about 0.12 nm, up to 0.3 nm where the view is wide, and 64 samples a side
-    at least.
+def field_factor(shape: tuple[int, int], pixel_size_nm: float) -> tuple[int, int]:
+    """Image pixels a sample of the texture, and samples of the texture a sample of the field.
+
+    The first are about 0.12 nm wide, up to 0.3 nm where the view is wide, the second 0.2 nm at most; a side
+    has 64 of them at least.
     """
-    target = min(max(FIELD_STEP_NM, max(shape) * pixel_size_nm / 1400), 0.3)
+    target = min(max(TEXTURE_STEP_NM, max(shape) * pixel_size_nm / 1400), 0.3)
     factor = (
         max(1, round(target / pixel_size_nm))
-        if target > FIELD_STEP_NM
+        if target > TEXTURE_STEP_NM
         else block_factor(pixel_size_nm, target)
     )
-    return min(factor, max(1, min(shape) // 64))
+    factor = min(factor, max(1, min(shape) // 64))
+    coarser = block_factor(factor * pixel_size_nm, FIELD_STEP_NM)
+    return factor, min(coarser, max(1, min(shape) // factor // 64))
 
 
 def pool(image: np.ndarray, factor: int) -> np.ndarray:

@@ -109,65 +109,68 @@ def fit_edge(
 
 
 def edge_shift(
-    intensity: np.ndarray,
-    values: np.ndarray,
-    level: float,
-    step_nm: float,
-    fringe_nm: float,
-    valid: np.ndarray,
-    deep: bool = False,
+    intensity: np.ndarray, distance_nm: np.ndarray, step_nm: float, fringe_nm: float, deep: bool = False
 ) -> EdgeFit | None:
-    """How far the contour of a field lies from the edge that made the fringe; None where the frame cannot
-    say.
+    """How far a contour lies from the edge that made the fringe; None where the frame cannot say.
 
     Parameters
     ----------
-    intensity : (r, c) array
-        Brightness over vacuum.
-    values, level : (r, c) array, float
-        The field with a first contour.
+    intensity, distance_nm : (n,) arrays
+        Brightness over vacuum at samples near the contour, and their distance from it, negative inside.
+    step_nm : float
+        Width of a sample.
     fringe_nm : float
         Fresnel length sqrt(wavelength x defocus).
     deep : bool
         Look further inside: for a first contour that may lie well outside the edge.
     """
-    fringe = fringe_nm
-    distance = signed_distance(values, level) * step_nm
-    inner, outer = -((2.7 if deep else 0.9) * fringe + 0.7), 2.5 * fringe + 1.2
-    near = valid & (distance > inner) & (distance < outer)
+    inner, outer = -((2.7 if deep else 0.9) * fringe_nm + 0.7), 2.5 * fringe_nm + 1.2
+    near = (distance_nm > inner) & (distance_nm < outer)
     if near.sum() < 400:
         return None
     bins = np.arange(inner, outer + step_nm, max(step_nm, 0.1))
-    index = np.digitize(distance[near], bins) - 1
+    distance, intensity = distance_nm[near], intensity[near]
+    index = np.digitize(distance, bins) - 1
     count = np.bincount(index, minlength=bins.size).astype(float)
-    total = np.bincount(index, intensity[near], minlength=bins.size)
-    square = np.bincount(index, intensity[near] ** 2, minlength=bins.size)
+    total = np.bincount(index, intensity, minlength=bins.size)
+    square = np.bincount(index, intensity**2, minlength=bins.size)
     good = count > 20
     mean = total[good] / count[good]
-    where = np.bincount(index, distance[near], minlength=bins.size)[good] / count[good]
+    where = np.bincount(index, distance, minlength=bins.size)[good] / count[good]
     error = np.sqrt(np.maximum(square[good] / count[good] - mean**2, 1e-8) / count[good] * 4)
     if good.sum() < 8:
         return None
-    return fit_edge(where, mean, error, fringe, 0.15)
+    return fit_edge(where, mean, error, fringe_nm, 0.15)
 
 
 def signed_distance(values: np.ndarray, level: float) -> np.ndarray:
     """Distance from the contour in samples, negative inside, good to a fraction of a sample near it."""
     inside = values > level
+    if inside.all() or not inside.any():
+        return np.full(values.shape, -1e6 if inside.any() else 1e6, np.float32)
     out = ndimage.distance_transform_edt(~inside)
     within = ndimage.distance_transform_edt(inside)
     rough = np.where(inside, 0.5 - within, out - 0.5)
     return ndimage.gaussian_filter(rough, 1.0, mode="nearest").astype(np.float32)
 
 
-def moved(values: np.ndarray, level: float, shift: float) -> np.ndarray:
-    """The field with its contour moved outwards by `shift` samples (inwards where negative)."""
-    distance = ndimage.gaussian_filter(signed_distance(values, level), 2.0, mode="nearest")
-    normal = np.stack(np.gradient(distance))
+def moved(values: np.ndarray, distance: np.ndarray, shift: float) -> np.ndarray:
+    """The field with its contour moved outwards by `shift` samples (inwards where negative).
+
+    Parameters
+    ----------
+    values, distance : (r, c) arrays
+        The field, and the distance from its contour (`signed_distance`).
+    """
+    slope = ndimage.gaussian_filter(distance, 2.0, mode="nearest")
+    normal = np.stack(np.gradient(slope))
     normal /= np.maximum(np.hypot(*normal), 1e-3)
-    rows, columns = np.indices(values.shape, dtype=np.float32)
-    at = np.stack([rows - shift * normal[0], columns - shift * normal[1]])
-    return ndimage.map_coordinates(values, at, order=1, mode="nearest").astype(np.float32)
+    # Only near the contour does it matter.
+    near = np.nonzero(np.abs(distance) < 2 * abs(shift) + 20)
+    at = np.stack([near[0] - shift * normal[0][near], near[1] - shift * normal[1][near]])
+    out = values.copy()
+    out[near] = ndimage.map_coordinates(values, at, order=1, mode="nearest")
+    return out.astype(np.float32, copy=False)
 
 
 def on_the_edge(
@@ -194,26 +197,28 @@ def on_the_edge(
     """
     nothing = {"fringe_shift_nm": None, "fringe_explained": None, "fringe_nm": None}
     guessed = fringe_nm is None
+    distance = signed_distance(values, level)
+    reach = 2.7 * max(FRINGES_NM if guessed else [fringe_nm]) + 4.0
+    near = valid & (np.abs(distance) * step_nm < reach)
+    light, apart = intensity[near], distance[near] * step_nm
     if guessed:
-        tried = [(edge_shift(intensity, values, level, step_nm, f, valid, True), f) for f in FRINGES_NM]
+        tried = [(edge_shift(light, apart, step_nm, f, True), f) for f in FRINGES_NM]
         tried = [(fit.explained, f) for fit, f in tried if fit is not None]
         if not tried:
             return values, nothing
         fringe_nm = max(tried)[1]
     enough = 0.85 if guessed else 0.4
-    before = values
     total, explained = 0.0, None
     for deep in (True, False, False):
-        fit = edge_shift(intensity, values, level, step_nm, fringe_nm, valid, deep)
+        fit = edge_shift(light, apart - total, step_nm, fringe_nm, deep)
         if fit is None or fit.explained < (0.2 if deep else enough):
             break
-        values = moved(values, level, fit.shift_nm / step_nm)
         total, explained = total + fit.shift_nm, fit.explained
         if not deep and abs(fit.shift_nm) < 0.05:
             break
     if explained is None or (explained < enough):
-        return before, nothing
-    return values, {
+        return values, nothing
+    return moved(values, distance, total / step_nm), {
         "fringe_shift_nm": round(total, 3),
         "fringe_explained": round(explained, 3),
         "fringe_nm": round(float(fringe_nm), 3),

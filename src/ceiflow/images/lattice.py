@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 from scipy.special import ndtr
 
+from ceiflow.images.crystal import HALF, RIM, foreign, main_body, nearest, over_plateau, positive
 from ceiflow.images.demodulate import Demodulator
 from ceiflow.images.field import (
     Field,
-    average_where,
     block_factor,
     clean,
     field_factor,
@@ -26,13 +27,13 @@ from ceiflow.units import electron_wavelength_nm
 POSITION_FRINGES = 1.5
 DETECTION_FRINGES = 3.0
 MINIMUM_WINDOW_NM = 0.4
-FALSE_DISCOVERY = 0.05
-HALF = 0.5
 # Directions in which fringes of turbostratic carbon are looked for.
 DIRECTIONS = 12
 CONTROLS = 8
-# Depth behind the edge, in windows, where the plateau of the amplitude is taken.
-RIM = (1.2, 4.0)
+# Fringes closer than this go on through a surface that is reconstructed to rock salt (its widest: 0.241 nm).
+CLOSE_PACKED_NM = 0.3
+# They draw an edge of their own if they are seen in at least this share of the crystal.
+LEAST_SHARE_OF_WHOLE = 0.8
 
 
 def lattice_field(
@@ -73,7 +74,9 @@ def lattice_field(
         foreign: a small crystal outside the particle, no part of the field),
         `turbostratic` (bool), `smallest_spacing_nm`, `largest_spacing_nm` (of the spots used), `window_nm`
         (full width of the position window), `reason`. `maps["crystal"]`: bool, the detected crystal (main
-        body); `maps["positive"]`: bool, everything lattice-positive, islands in the layer too.
+        body); `maps["positive"]`: bool, everything lattice-positive, islands in the layer too. Where the
+        close-packed fringes have an edge of their own (`close_packed`) the field is the larger of both, and
+        `maps["wide"]` the one of all fringes together.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def lattice_field(
         raise ValueError(f"a positive pixel size is needed; found {pixel_size_nm!r}")
     cleaned, notes = clean(image)
     low = max(spacing_range_nm[0], 2.3 * pixel_size_nm)
-    out_bin = field_factor(image.shape, pixel_size_nm)
+    out_bin = math.prod(field_factor(image.shape, pixel_size_nm))
     if matter is not None:
         out_bin = matter.bin
     if low >= spacing_range_nm[1]:
@@ -157,67 +160,105 @@ def _bands(spots: list[Spot], found: dict) -> list[dict]:
     return bands
 
 
+@dataclass(frozen=True)
+class _Edge:
+    """What a set of bands draws: the field, its noise, and on the coarse grid where lattice is."""
+
+    values: np.ndarray
+    null: float
+    crystal: np.ndarray
+    positive: np.ndarray
+    foreign: list[bool]
+    used: list[float]
+    sigma: float
+
+    @property
+    def area(self) -> int:
+        return int(np.count_nonzero(self.values > HALF))
+
+
 def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> Field:
-    """Demodulate, test, and normalise."""
+    """Demodulate, test, and normalise; the outermost of two edges where the close-packed fringes go on."""
     demodulator = Demodulator(flat, step, factor)
     coarse = step * factor
     bands = _bands(spots, found)
+    whole = _edge(demodulator, bands, spots, inside, coarse, spread, found["turbostratic"])
+    values, used, maps = whole.values, whole.used, {}
+    close = _close_packed(bands, whole, found)
+    if close:
+        edge = _edge(demodulator, close, spots, inside, coarse, spread, False)
+        if edge.area > LEAST_SHARE_OF_WHOLE * whole.area:
+            values = np.maximum(values, edge.values)
+            used, maps = sorted({*used, *edge.used}), {"wide": whole.values}
+    notes |= {
+        "lattice": bool(whole.crystal.any()),
+        "spots": [s.as_note() | {"foreign": f} for s, f in zip(spots, whole.foreign, strict=False)],
+        "smallest_spacing_nm": round(min(used), 4),
+        "largest_spacing_nm": round(max(used), 4),
+        "window_nm": round(2.355 * whole.sigma, 3),
+        "close_packed": bool(maps),
+        "reason": "" if whole.crystal.any() else "fringes nowhere above the false-discovery threshold",
+    }
+    margin = min(math.ceil(2 * whole.sigma / coarse), min(values.shape) // 4)
+    maps |= {name: nearest(getattr(whole, name), values.shape) for name in ("crystal", "positive")}
+    if "wide" in maps:
+        maps["wide"] = _copied_rim(maps["wide"], margin)
+    far = frame_is_far(values.shape, margin)
+    return Field(
+        _copied_rim(values, margin), coarse, HALF, whole.sigma, whole.null, notes, out_bin, far, maps
+    )
+
+
+def _copied_rim(values: np.ndarray, margin: int) -> np.ndarray:
+    """The window is cut by the frame: what lies at its rim is a copy of the nearest whole one."""
+    return np.pad(values[margin:-margin, margin:-margin], margin, mode="edge")
+
+
+def _close_packed(bands: list[dict], whole: _Edge, found: dict) -> list[dict]:
+    """The particle's close-packed fringes, where wider ones stand beside them.
+
+    The outermost nanometres of a cycled oxide are often reconstructed to rock salt: the basal fringes
+    (0.47 nm) end below them and the close-packed ones go on to the surface. What is crystalline is no layer.
+    Either kind may fade before the surface (in a thin edge, or tilted off its zone), so the outermost counts.
+    """
+    own = [band for band, other in zip(bands, whole.foreign, strict=True) if not other]
+    close = [band for band in own if band["frequency"] > 1 / CLOSE_PACKED_NM]
+    if found["turbostratic"] or not whole.crystal.any() or len(close) == len(own):
+        return []
+    return close
+
+
+def _edge(demodulator, bands, spots, inside, coarse, spread, turbostratic) -> _Edge:
+    """Field of the energy of some bands over its plateau; detection is done on a grid of about a window."""
     sigma = max(band["sigma"] for band in bands)
+    wider = sigma * DETECTION_FRINGES / POSITION_FRINGES
+    thin = max(1, int(wider / (2.5 * coarse)))
     trials = sum(len(band["directions"]) for band in bands)
-    terms, hits, ratio = [], [], np.zeros(demodulator.shape, np.float32)
+    terms, hits, ratio = [], [], 0.0
     for band in bands:
-        signal, wide, noise = _energies(demodulator, band, spots, sigma, coarse)
-        # Every spot in units of its own strongest amplitude: each passes a quarter (of energy) at the edge.
-        strong = np.percentile((wide - noise)[inside], 99) if inside.any() else 1.0
-        excess = signal - noise * (DETECTION_FRINGES / POSITION_FRINGES) ** 2
         displaced = spread * band["frequency"]
-        excess = _taken_back(excess, band, displaced, sigma, coarse)
+        shifts = _taken_back(band, displaced, sigma)
+        signal, wide, noise = _energies(demodulator, band, spots, (sigma, wider), coarse, thin, shifts)
+        step = coarse * demodulator.shape[0] / wide.shape[0]
+        within = nearest(inside, wide.shape)
+        # Every spot in units of its own strongest amplitude: each passes a quarter (of energy) at the edge.
+        strong = np.percentile((wide - noise)[within], 99) if within.any() else 1.0
+        excess = signal - demodulator.spread(noise) * (DETECTION_FRINGES / POSITION_FRINGES) ** 2
         # Strong spots count, and of these the ones that are displaced least.
         blur = 1 + (displaced / sigma) ** 2
         scale = max(float(strong), 0.0) / max(float(np.median(noise)), 1e-12) ** 2 / blur**4
         terms.append((excess * scale).astype(np.float32))
         one = wide / np.maximum(noise, 1e-20)
-        hits.append(_positive(one, inside, coarse, sigma, trials))
+        hits.append(positive(one, within, 2 * sigma / step, trials))
         ratio = np.maximum(ratio, one)
-    foreign = _foreign(hits, sigma * DETECTION_FRINGES / POSITION_FRINGES, coarse)
-    positive = _positive(ratio, inside, coarse, sigma, trials)
-    own = [hit for hit, other in zip(hits, foreign, strict=True) if not other]
-    crystal = _main_body(positive & np.logical_or.reduce(own), coarse)
-    energy = np.sum([term for term, other in zip(terms, foreign, strict=True) if not other], axis=0)
-    used = _used(terms, foreign, crystal, bands)
-    notes |= {
-        "lattice": bool(crystal.any()),
-        "spots": [s.as_note() | {"foreign": f} for s, f in zip(spots, foreign, strict=False)],
-        "smallest_spacing_nm": round(min(used), 4),
-        "largest_spacing_nm": round(max(used), 4),
-        "window_nm": round(2.355 * sigma, 3),
-        "reason": "" if crystal.any() else "fringes nowhere above the false-discovery threshold",
-    }
-    values, null = _over_plateau(energy, crystal, sigma / coarse, found["turbostratic"])
-    margin = min(math.ceil(2 * sigma / coarse), min(values.shape) // 4)
-    # The window is cut by the frame: what lies at its rim is a copy of the nearest whole one.
-    values = np.pad(values[margin:-margin, margin:-margin], margin, mode="edge")
-    maps, far = {"crystal": crystal, "positive": positive}, frame_is_far(values.shape, margin)
-    return Field(values, coarse, HALF, sigma, null, notes, out_bin, far, maps)
-
-
-def _foreign(hits: list[np.ndarray], reach_nm: float, coarse: float) -> list[bool]:
-    """Which bands are small crystals by themselves: in the layer, not of the particle.
-
-    A part counts as one if it covers less than 60 nm^2 and a tenth of all lattice, after its window's reach
-    is taken off, and less than half of that lies within what larger bands cover.
-    """
-    cores = [_depth(hit) * coarse > 2 * reach_nm for hit in hits]
-    areas = [float(core.sum()) * coarse**2 for core in cores]
-    whole = float(np.logical_or.reduce(cores).sum()) * coarse**2
-    large = [area >= 60.0 or area >= 0.3 * whole for area in areas]
-    if not any(large):
-        return [False] * len(hits)
-    body = np.logical_or.reduce([hit for hit, is_large in zip(hits, large, strict=True) if is_large])
-    return [
-        not is_large and float((core & body).sum()) < 0.5 * max(float(core.sum()), 1.0)
-        for core, is_large in zip(cores, large, strict=True)
-    ]
+    others = foreign(hits, wider, step)
+    found = positive(ratio, within, 2 * sigma / step, trials)
+    own = [hit for hit, other in zip(hits, others, strict=True) if not other]
+    crystal = main_body(found & np.logical_or.reduce(own), step)
+    energy = np.sum([term for term, other in zip(terms, others, strict=True) if not other], axis=0)
+    used = _used(terms, others, nearest(crystal, energy.shape), bands)
+    values, null = over_plateau(energy, crystal, sigma / step, turbostratic)
+    return _Edge(values, null, crystal, found, others, used, sigma)
 
 
 def _used(
@@ -233,23 +274,19 @@ def _used(
     return used or [1 / band["frequency"] for band in bands]
 
 
-def _taken_back(
-    excess: np.ndarray, band: dict, displaced_nm: float, sigma: float, coarse: float
-) -> np.ndarray:
-    """Fringe energy with the displacement of both sidebands undone.
+def _taken_back(band: dict, displaced_nm: float, sigma: float) -> list[tuple[float, float]]:
+    """Shifts (row, column) in nm that undo the displacement of both sidebands; none where there is none.
 
     Out of focus the two beams of a fringe leave the crystal by `displaced_nm` along g and against it. The
     smaller of the energies at a distance to both sides has its half-amplitude contour where the crystal ends.
     """
     if displaced_nm < 0.05 or len(band["directions"]) > 1:
-        return excess
+        return [(0.0, 0.0)]
     phase = math.pi * displaced_nm * band["frequency"]
-    shift = outward_shift(displaced_nm / sigma, phase) * sigma / coarse
+    shift = outward_shift(displaced_nm / sigma, phase) * sigma
     angle = band["directions"][0]
-    step = shift * math.sin(angle), shift * math.cos(angle)
-    one = ndimage.shift(excess, step, order=1, mode="nearest")
-    two = ndimage.shift(excess, (-step[0], -step[1]), order=1, mode="nearest")
-    return np.minimum(one, two)
+    row, column = shift * math.sin(angle), shift * math.cos(angle)
+    return [(row, column), (-row, -column)]
 
 
 def outward_shift(displacement: float, phase: float) -> float:
@@ -274,21 +311,25 @@ def outward_shift(displacement: float, phase: float) -> float:
     return float(np.clip(edge, 0, displacement + 1.5))
 
 
-def _energies(demodulator, band, spots, sigma, coarse):
-    """Energy in the position window, in the detection window, and the noise energy of the latter, all
-    local.
+def _energies(demodulator, band, spots, windows, coarse, thin, shifts):
+    """Energy in the position window, the smallest of all `shifts`; and, on the coarse grid, in the detection
+    window, of signal and noise.
     """
-    wider = sigma * DETECTION_FRINGES / POSITION_FRINGES
-    thin = max(1, int(wider / (2.5 * coarse)))
     narrow, wide = None, None
+    sigma, wider = windows
     for angle in band["directions"]:
         g = band["frequency"] * math.sin(angle), band["frequency"] * math.cos(angle)
-        one = np.abs(demodulator.amplitude(*g, sigma)) ** 2
-        two = np.abs(demodulator.amplitude(*g, wider, thin)) ** 2
+        one = _energy(demodulator.amplitude(*g, sigma, 1, shifts[0]))
+        if len(shifts) > 1:
+            one = np.minimum(one, _energy(demodulator.amplitude(*g, sigma, 1, shifts[1])))
+        two = _energy(demodulator.amplitude(*g, wider, thin))
         narrow = one if narrow is None else np.maximum(narrow, one)
         wide = two if wide is None else np.maximum(wide, two)
-    noise = _noise(demodulator, band, spots, wider, coarse * thin, thin)
-    return narrow.astype(np.float32), demodulator.spread(wide), demodulator.spread(noise)
+    return narrow, wide, _noise(demodulator, band, spots, wider, coarse * thin, thin)
+
+
+def _energy(amplitude: np.ndarray) -> np.ndarray:
+    return (amplitude.real**2 + amplitude.imag**2).astype(np.float32)
 
 
 def _noise(demodulator, band, spots, sigma, step, thin) -> np.ndarray:
@@ -304,96 +345,13 @@ def _noise(demodulator, band, spots, sigma, step, thin) -> np.ndarray:
         g = frequency * math.sin(angle), frequency * math.cos(angle)
         if any(min(math.hypot(g[0] - a, g[1] - b), math.hypot(g[0] + a, g[1] + b)) < reach for a, b in taken):
             continue
-        energies.append(np.abs(demodulator.amplitude(*g, sigma, thin)) ** 2)
+        energies.append(_energy(demodulator.amplitude(*g, sigma, thin)))
     if not energies:
         # Every direction is a lattice's: the least of a ring half as far out again.
         for k in range(CONTROLS):
             angle = math.pi * (k + 0.5) / CONTROLS
             g = 1.4 * band["frequency"] * math.sin(angle), 1.4 * band["frequency"] * math.cos(angle)
-            energies.append(np.abs(demodulator.amplitude(*g, sigma, thin)) ** 2)
+            energies.append(_energy(demodulator.amplitude(*g, sigma, thin)))
     # The mean of exponential values from their median: one control on a streak does not count.
     local = np.median(energies, axis=0) / math.log(2)
     return smooth(local.astype(np.float32), 1.5 * sigma / step) + 1e-12
-
-
-def _positive(ratio, inside, coarse, sigma, trials) -> np.ndarray:
-    """Where lattice passes the false-discovery threshold (Benjamini-Hochberg over independent windows)."""
-    chance = np.clip(-np.expm1(trials * np.log1p(-np.exp(-np.clip(ratio, 1e-6, 500)))), 1e-200, 1)
-    chance = np.where(inside, chance, 1.0)
-    stride = max(1, int(2 * sigma / coarse))
-    sample = np.sort(chance[::stride, ::stride].ravel())
-    line = FALSE_DISCOVERY * np.arange(1, sample.size + 1) / sample.size
-    passing = np.flatnonzero(sample <= line)
-    if passing.size == 0:
-        return np.zeros(ratio.shape, bool)
-    return chance <= min(line[passing[-1]], 0.01)
-
-
-def _main_body(positive: np.ndarray, coarse: float) -> np.ndarray:
-    """The crystal itself: parts of at least 12 nm^2 and a twentieth of the largest; holes closed."""
-    labels, count = ndimage.label(positive)
-    if count == 0:
-        return positive
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    keep = (areas * coarse**2 >= 12.0) & (areas >= 0.05 * areas.max())
-    keep[0] = False
-    return ndimage.binary_fill_holes(keep[labels])
-
-
-def _over_plateau(energy, crystal, sigma, patchy) -> tuple[np.ndarray, float]:
-    """Amplitude over its local plateau just inside the edge; and its scatter where nothing is."""
-    if not crystal.any():
-        return np.zeros(energy.shape, np.float32), float("nan")
-    amplitude = np.sqrt(np.clip(energy, 0, None))
-    # Detection reaches beyond the edge by the wide window: start well inside.
-    body = ndimage.binary_erosion(crystal, iterations=max(1, int(2 * sigma)), border_value=1)
-    body = body if body.any() else crystal
-    reach = ndimage.binary_dilation(crystal, iterations=max(1, int(sigma)))
-    values = amplitude
-    for _ in range(4):
-        depth = _depth(body)
-        rim = (depth > RIM[0] * sigma) & (depth < RIM[1] * sigma)
-        if not rim.any():
-            rim = body
-        typical = float(np.median(amplitude[rim]))
-        plateau = average_where(amplitude, rim, 5 * sigma, typical)
-        values = amplitude / np.maximum(plateau, 0.2 * typical + 1e-20)
-        body = ndimage.binary_fill_holes(_connected((values > HALF) & reach, crystal, sigma))
-        if patchy:
-            # Stacks of carbon layers end and turn inside the particle: only its outline is an edge.
-            body = _closed(body, int(5 * sigma))
-    # Detection reaches at most five windows beyond the edge: what lies deeper than that is crystal in any
-    # case.
-    body = ndimage.binary_fill_holes(body | (_depth(crystal) > 6 * sigma))
-    depth = _depth(body)
-    values = np.where(depth > (0.8 if patchy else 2.5) * sigma, np.maximum(values, 0.9), values)
-    outside = ndimage.distance_transform_edt(~body)
-    far = outside > 4 * sigma
-    null = float(np.std(values[far])) if far.sum() > 50 else float("nan")
-    values = np.where(outside > 2.5 * sigma, np.minimum(values, 0.3), values)
-    return values.astype(np.float32), null
-
-
-def _closed(body: np.ndarray, radius: int) -> np.ndarray:
-    """Gaps narrower than twice `radius` closed, and holes; the frame is no edge."""
-    wide = np.pad(body, radius, mode="edge")
-    grown = ndimage.distance_transform_edt(~wide) <= radius
-    back = ndimage.distance_transform_edt(np.pad(grown, 1, mode="edge"))[1:-1, 1:-1] > radius
-    return ndimage.binary_fill_holes((back | wide)[radius:-radius, radius:-radius])
-
-
-def _depth(body: np.ndarray) -> np.ndarray:
-    """Distance to the outside in samples; the frame is no outside."""
-    return ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1]
-
-
-def _connected(mask: np.ndarray, crystal: np.ndarray, sigma: float) -> np.ndarray:
-    """Parts of a mask that hold some of the crystal and are wider than the window."""
-    opened = ndimage.binary_opening(mask, iterations=max(1, int(sigma / 2)))
-    labels, count = ndimage.label(opened)
-    if count == 0:
-        return mask & crystal
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    return (areas >= 0.05 * areas.max())[labels] & (labels > 0)

@@ -7,9 +7,19 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from ceiflow.images.field import Field, average_where, clean, field_factor, frame_is_far, pool, smooth
+from ceiflow.images.crystal import depth, nearest
+from ceiflow.images.field import (
+    Field,
+    average_where,
+    clean,
+    field_factor,
+    frame_is_far,
+    on_grid,
+    pool,
+    smooth,
+)
 from ceiflow.images.fresnel import on_the_edge
-from ceiflow.images.vacuum import Background, find_background, texture_energy
+from ceiflow.images.vacuum import Background, find_background, texture
 from ceiflow.units import electron_wavelength_nm
 
 # Excess of the texture over counting noise from which the ground of the frame is a film and not vacuum.
@@ -67,12 +77,15 @@ def matter_field(
     if not (pixel_size_nm and math.isfinite(pixel_size_nm) and pixel_size_nm > 0):
         raise ValueError(f"a positive pixel size is needed; found {pixel_size_nm!r}")
     cleaned, notes = clean(image)
-    factor = field_factor(image.shape, pixel_size_nm)
-    pooled = pool(cleaned, factor)
-    step = factor * pixel_size_nm
+    fine, coarser = field_factor(image.shape, pixel_size_nm)
+    factor = fine * coarser
+    detail = pool(cleaned, fine)
+    detail = detail[: detail.shape[0] // coarser * coarser, : detail.shape[1] // coarser * coarser]
+    pooled, step = pool(detail, coarser), factor * pixel_size_nm
     dark = modality == "adf"
-    widths = _widths(step, dark, defocus_nm, beam_energy_keV)
-    ground = find_background(pooled, step, dark, widths["fine"], widths["coarse"], widths["window"])
+    widths = _widths(fine * pixel_size_nm, coarser, dark, defocus_nm, beam_energy_keV)
+    energy = texture(detail, widths["fine"], widths["coarse"], coarser)
+    ground = find_background(detail, pooled, energy, dark, widths)
     support = bool(ground.found and not dark and ground.excess > SUPPORT_EXCESS)
     notes |= {
         "vacuum": bool(ground.found and not support),
@@ -85,15 +98,15 @@ def matter_field(
         notes["reason"] = (
             "a film behind the particle: the edge is a change of texture, absence is not claimable"
         )
-    values, matter, width, null, more = _normalised(pooled, ground, widths, dark)
+    values, matter, width, null, more = _normalised(pooled, energy, ground, widths, dark)
     for _ in range(4):
         if not (ground.found and more["matter"] and null > QUIET):
             break
         # Few counts: a wider average, so that noise draws no contours of its own.
         widths = widths | {name: 1.4 * widths[name] for name in ("mean", "texture")}
-        values, matter, width, null, more = _normalised(pooled, ground, widths, dark)
+        values, matter, width, null, more = _normalised(pooled, energy, ground, widths, dark)
     notes |= more
-    if support and not _is_second_level(pooled, matter, widths):
+    if support and not _is_second_level(pooled, energy, matter, widths):
         ground.found = False
         notes |= {"support": False}
     if not ground.found:
@@ -121,11 +134,13 @@ def matter_field(
     )
 
 
-def _is_second_level(image: np.ndarray, matter: np.ndarray, widths: dict[str, float]) -> bool:
+def _is_second_level(
+    image: np.ndarray, energy: np.ndarray, matter: np.ndarray, widths: dict[str, float]
+) -> bool:
     """Whether matter stands out from a textured ground as one thing: in brightness, or twofold in texture."""
     if not 0.003 < matter.mean() < 0.997:
         return False
-    energy = texture_energy(image, widths["fine"], widths["coarse"], widths["window"])
+    energy = smooth(energy, widths["window"])
     ratio = np.median(energy[matter]) / max(float(np.median(energy[~matter])), 1e-30)
     bright = np.median(image[matter]) / max(float(np.median(image[~matter])), 1e-30)
     if ratio < 2.0 and abs(bright - 1) < 0.05:
@@ -141,9 +156,8 @@ def _tidy(values: np.ndarray, matter: np.ndarray, reach: float) -> np.ndarray:
     body = ndimage.binary_fill_holes(
         ndimage.binary_closing(matter, iterations=max(1, int(reach / 3)), border_value=0) | matter
     )
-    depth = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"))[1:-1, 1:-1]
     outside = ndimage.distance_transform_edt(~body)
-    values = np.where((depth > reach / 2), np.maximum(values, 1), values)
+    values = np.where(depth(body) > reach / 2, np.maximum(values, 1), values)
     return np.where(outside > reach, np.minimum(values, 0), values).astype(np.float32)
 
 
@@ -155,22 +169,25 @@ def _fringe(defocus_nm: float | None, beam_energy_keV: float | None) -> float | 
 
 
 def _widths(
-    step: float, dark: bool, defocus_nm: float | None, beam_energy_keV: float | None
+    fine_nm: float, factor: int, dark: bool, defocus_nm: float | None, beam_energy_keV: float | None
 ) -> dict[str, float]:
-    """Gaussian widths in samples: the texture's band and window, the mean's window, the search window."""
+    """Gaussian widths: the texture's band in fine samples; its window, the mean's and that of the search in
+    samples of the field, which are `factor` times wider.
+    """
     fringe = 0.0 if dark else _fringe(defocus_nm, beam_energy_keV) or 0.0
-    mean = max(0.3, 0.45 * fringe)
     return {
-        "fine": max(0.6, 0.09 / step),
-        "coarse": max(2.0, 0.40 / step),
-        "texture": max(2.5, max(0.40, 0.6 * fringe) / step),
-        "mean": max(1.0, mean / step),
-        "window": max(3.5, 0.8 / step),
+        "fine": max(0.6, 0.09 / fine_nm),
+        "coarse": max(2.0, 0.40 / fine_nm),
+        "texture": max(2.5, max(0.40, 0.6 * fringe) / fine_nm) / factor,
+        "mean": max(1.0, max(0.3, 0.45 * fringe) / fine_nm) / factor,
+        "window": max(3.5, 0.8 / fine_nm) / factor,
+        "factor": factor,
+        "step_nm": fine_nm,
     }
 
 
 def _normalised(
-    image: np.ndarray, ground: Background, widths: dict[str, float], dark: bool
+    image: np.ndarray, energy: np.ndarray, ground: Background, widths: dict[str, float], dark: bool
 ) -> tuple[np.ndarray, np.ndarray, float, float, dict]:
     """The field, the matter mask, its blur (samples), its noise in vacuum, and notes."""
     level = np.maximum(ground.level, 1e-12) if not dark else ground.level
@@ -178,11 +195,12 @@ def _normalised(
     mean = smooth(brightness, widths["mean"])
     features = {"mean": (mean, widths["mean"])}
     if not dark:
-        energy = texture_energy(image / level, widths["fine"], widths["coarse"], widths["texture"])
+        relative = energy / level**2
+        narrow = smooth(relative, widths["texture"])
         # Counting noise is as large as the brightness; what vacuum has of it is the unit.
         wide = np.clip(smooth(image / level, widths["window"]), 0.05, None)
-        unit = np.median((energy / wide)[ground.mask]) if ground.found else np.percentile(energy / wide, 1)
-        features["texture"] = (energy / np.maximum(unit * wide, 1e-30) - 1, widths["texture"])
+        unit = np.median((narrow / wide)[ground.mask]) if ground.found else np.percentile(narrow / wide, 1)
+        features["texture"] = (narrow / np.maximum(unit * wide, 1e-30) - 1, widths["texture"])
     if ground.reason == "no contrast":
         nothing = np.zeros(image.shape, np.float32)
         return nothing, nothing > 0, widths["mean"], float("nan"), {"matter": False}
@@ -192,7 +210,7 @@ def _normalised(
         matter = np.ones(image.shape, bool)
         return (values / scale).astype(np.float32), matter, widths["mean"], float("nan"), {"matter": True}
     noise = {name: _deviation(f[ground.mask]) for name, (f, _) in features.items()}
-    matter = _detected(image, brightness, ground, widths, dark)
+    matter = _detected(image, energy, brightness, ground, widths, dark)
     if matter.mean() < 0.003:
         flat = features["mean"][0] / max(8 * noise["mean"], 1e-12)
         return flat.astype(np.float32), matter, widths["mean"], 0.125, {"matter": False}
@@ -221,7 +239,12 @@ def _deviation(values: np.ndarray) -> float:
 
 
 def _detected(
-    image: np.ndarray, brightness: np.ndarray, ground: Background, widths: dict[str, float], dark: bool
+    image: np.ndarray,
+    energy: np.ndarray,
+    brightness: np.ndarray,
+    ground: Background,
+    widths: dict[str, float],
+    dark: bool,
 ) -> np.ndarray:
     """Everything that differs from the ground in brightness or texture, tidy: no specks, no pinholes."""
     wide = smooth(brightness, widths["window"])
@@ -231,13 +254,9 @@ def _detected(
         hit = wide > 5 * _deviation(wide[ground.mask])
     else:
         level = np.maximum(ground.level, 1e-12)
-        energy = np.log(
-            np.maximum(
-                texture_energy(image / level, widths["fine"], widths["coarse"], widths["window"]), 1e-30
-            )
-            / np.clip(smooth(image / level, widths["window"]), 0.05, None)
-        )
-        hit |= energy > np.median(energy[ground.mask]) + 5 * _deviation(energy[ground.mask])
+        wide = np.clip(smooth(image / level, widths["window"]), 0.05, None)
+        logs = np.log(np.maximum(smooth(energy / level**2, widths["window"]), 1e-30) / wide)
+        hit |= logs > np.median(logs[ground.mask]) + 5 * _deviation(logs[ground.mask])
     turns = max(1, int(widths["window"] / 2))
     hit = ndimage.binary_opening(np.pad(hit, turns + 1, mode="edge"), iterations=turns)[
         turns + 1 : -turns - 1, turns + 1 : -turns - 1
@@ -258,28 +277,35 @@ def _combined(
     features: dict[str, tuple[np.ndarray, float]], noise: dict[str, float], matter: np.ndarray
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Features over their plateaus, averaged by signal to noise."""
-    depth = ndimage.distance_transform_edt(np.pad(matter, 1, mode="edge"))[1:-1, 1:-1]
+    # Plateaus change slowly: they are averaged on a grid about a window wide.
+    thin = max(1, int(min(sigma for _, sigma in features.values())))
+    shape = tuple(max(8, n // thin) for n in matter.shape)
+    body = nearest(matter, shape)
+    inner = depth(body) * (matter.shape[0] / shape[0])
     above = np.zeros(matter.shape, np.float32)
     below = np.full(matter.shape, 1e-12, np.float32)
     power = {}
-    for name, (feature, sigma) in features.items():
-        rim = (depth > 1.5 * sigma) & (depth < 4.0 * sigma)
+    for name, (whole, sigma) in features.items():
+        feature, narrow = on_grid(whole, shape), sigma / thin
+        rim = (inner > 1.5 * sigma) & (inner < 4.0 * sigma)
         if not rim.any():
-            rim = matter
+            rim = body if body.any() else np.ones(shape, bool)
         typical = float(np.median(feature[rim]))
-        plateau = average_where(feature, rim, max(8.0, 6 * sigma), typical)
+        plateau = average_where(feature, rim, max(8.0, 6 * sigma) / thin, typical)
         # A strong Fresnel fringe lifts the rim above what follows, a strong crystal behind a thin layer what
         # follows above the rim: the smaller of both is the matter at the edge.
-        deeper = (depth >= 4.0 * sigma) & (depth < 9.0 * sigma)
+        deeper = (inner >= 4.0 * sigma) & (inner < 9.0 * sigma)
         if deeper.any():
-            plateau = np.minimum(plateau, average_where(feature, deeper, max(12.0, 8 * sigma), np.inf))
+            further = average_where(feature, deeper, max(12.0 / thin, 8 * narrow), np.inf)
+            plateau = np.minimum(plateau, further)
         # Afterglow and glare beside a bright particle are no matter.
-        least = FAINTEST * float(np.percentile(feature[matter], 90)) if len(features) == 1 else 0.0
+        least = FAINTEST * float(np.percentile(feature[body], 90)) if len(features) == 1 else 0.0
         plateau = np.clip(plateau, max(least, 0.0), None)
         inside = _deviation((feature - plateau)[rim])
         weight = 1 / (noise[name] ** 2 + 0.5 * inside**2)
-        above += weight * plateau * feature
-        below += weight * plateau * plateau
         power[name] = float(weight * np.mean(plateau[rim] ** 2))
+        plateau = on_grid(plateau, matter.shape)
+        above += weight * plateau * whole
+        below += weight * plateau * plateau
     total = sum(power.values()) or 1.0
     return above / below, {name: value / total for name, value in power.items()}

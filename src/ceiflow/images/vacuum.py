@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, ndimage
 
-from ceiflow.images.field import smooth
+from ceiflow.images.crystal import nearest
+from ceiflow.images.field import pool, smooth
 
 
 @dataclass
@@ -27,17 +28,18 @@ class Background:
     reason: str = ""
 
 
-def texture_energy(image: np.ndarray, fine: float, coarse: float, window: float) -> np.ndarray:
-    """Local mean of the squared band between Gaussians of `fine` and `coarse` samples."""
+def texture(image: np.ndarray, fine: float, coarse: float, factor: int = 1) -> np.ndarray:
+    """The squared band between Gaussians of `fine` and `coarse` samples, block means over `factor` of them."""
     band = smooth(image, fine) - smooth(image, coarse)
-    return smooth(band * band, window)
+    return pool(band * band, factor)
 
 
 @lru_cache(maxsize=16)
-def noise_spread(fine: float, coarse: float, window: float) -> float:
+def noise_spread(fine: float, coarse: float, window: float, factor: int) -> float:
     """Standard deviation of ln(texture energy) of white noise: what pure counting looks like."""
-    noise = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
-    return float(np.std(np.log(texture_energy(noise, fine, coarse, window))[16:-16, 16:-16]))
+    noise = np.random.default_rng(0).standard_normal((256 * factor, 256 * factor)).astype(np.float32)
+    energy = smooth(texture(noise, fine, coarse, factor), window)
+    return float(np.std(np.log(energy)[16:-16, 16:-16]))
 
 
 def modes(values: np.ndarray, width: float, share: float) -> list[float]:
@@ -80,25 +82,30 @@ def followed(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(surface, 0.5 * inside.mean(), 1.5 * inside.mean()).astype(np.float32)
 
 
-def find_background(
-    image: np.ndarray, step_nm: float, dark: bool, fine: float, coarse: float, window: float
-) -> Background:
+def find_background(detail: np.ndarray, image: np.ndarray, energy: np.ndarray, dark: bool, widths: dict):
     """The empty part of the frame: counting noise and no texture, brightest of those (or darkest, for dark
     field).
 
     Parameters
     ----------
+    detail : (k r, k c) float32 array
+        Pooled image in samples fine enough for the texture.
     image : (r, c) float32 array
-        Pooled image.
-    step_nm : float
-        Width of a sample.
+        The same in samples of the field.
+    energy : (r, c) array
+        From `texture`.
     dark : bool
         True for dark-field images.
-    fine, coarse, window : float
-        The texture band and its averaging window in samples.
+    widths : dict
+        `fine`, `coarse`: the texture's band in samples of `detail`; `window`: of the search in samples of
+        `image`; `factor`: the ratio of both; `step_nm`: width of a sample of `detail`.
+
+    Returns
+    -------
+    Background
     """
-    mean = smooth(image, window)
-    energy = texture_energy(image, fine, coarse, window)
+    window = widths["window"]
+    mean, energy = smooth(image, window), smooth(energy, window)
     offset = 1e-3 * float(np.mean(np.abs(mean))) + 1e-12
     # Counting noise grows with brightness: only energy above that is texture.
     fano = energy / np.maximum(mean, offset) if not dark and float(mean.min()) >= 0 else energy
@@ -108,7 +115,7 @@ def find_background(
             np.zeros(image.shape, bool), np.full(image.shape, mean.mean()), False, np.nan, "no contrast"
         )
     logs = np.log(np.maximum(fano, np.percentile(positive, 0.01)))
-    spread = noise_spread(fine, coarse, window)
+    spread = noise_spread(widths["fine"], widths["coarse"], window, widths["factor"])
     inner = logs[2:-2, 2:-2]
     lowest = modes(inner, spread, 0.01)
     if not lowest:
@@ -123,7 +130,7 @@ def find_background(
         return Background(mask, np.full(image.shape, mean.mean()), False, np.nan, "no quiet area")
     mask = _of_one_brightness(mean, mask, dark, window)
     level = followed(mean, mask)
-    excess = film_test(image, mask, step_nm)
+    excess = film_test(detail, nearest(mask, detail.shape), widths["step_nm"])
     rest = ~ndimage.binary_dilation(mask, iterations=2 * max(2, int(window)))
     if rest.mean() < 0.003:
         return Background(mask, level, True, excess, "nothing but background")

@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float64]
 INSIDE_NM = 3.0
 #: Vacuum has to go on for this many blurs behind the edge: less is a pinhole in the layer.
 BEHIND_BLURS = 2.0
+#: Rays stand a pixel of the field apart, which its blur spans several of, and are sampled twice a pixel.
+RAY_PIXELS, SAMPLE_PIXELS = 1.0, 0.5
 #: A segment counts if the matter edge was met from this share of its points.
 LEAST_SHARE = 0.5
 
@@ -62,16 +64,21 @@ def outer_distances(
     Returns
     -------
     (n,) array
-        nm, negative if the lattice reaches beyond the matter edge; NaN where no edge is met.
+        nm, negative if the lattice reaches beyond the matter edge; NaN where no edge is met. Neighbouring
+        points share a ray.
     """
     from scipy.ndimage import map_coordinates
 
-    step = surface.step_nm
+    every = max(1, round(RAY_PIXELS * surface.pixel_size_nm / surface.step_nm))
+    points, normals = surface.points[every // 2 :: every], surface.normals[every // 2 :: every]
+    if len(points) == 0:
+        return np.full(len(surface.points), np.nan)
+    step = SAMPLE_PIXELS * surface.pixel_size_nm
     out = np.arange(-INSIDE_NM, max_nm + BEHIND_BLURS * width_nm + step, step)
-    rays = (
-        surface.points[:, None, :] + out[None, :, None] / surface.pixel_size_nm * surface.normals[:, None, :]
-    )
-    rays = np.moveaxis(rays, -1, 0)
+    rays = [
+        (points[:, axis, None] + out / surface.pixel_size_nm * normals[:, axis, None]).astype(np.float32)
+        for axis in (0, 1)
+    ]
     # Beyond the frame nothing is known: no edge is found there.
     sampled = map_coordinates(values, rays, order=1, mode="constant", cval=np.inf)
     if valid is not None:
@@ -91,7 +98,8 @@ def outer_distances(
         part = np.clip(np.nan_to_num((level - after) / (before - after)), 0.0, 1.0)
     # A ray that starts in vacuum has no edge to meet: the lattice there is not this particle's.
     found = edge[rows, first] & (out[first] <= max_nm) & np.isfinite(before) & (sampled[:, 0] >= level)
-    return np.where(found, out[first] - part * step, np.nan)
+    depths = np.where(found, out[first] - part * step, np.nan)
+    return np.repeat(depths, every)[np.minimum(np.arange(len(surface.points)), len(depths) * every - 1)]
 
 
 def edge_noise_nm(null_sigma: float, width_nm: float, plateau: float = 1.0) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ceiflow.layer.gap import Gap, by_segment, edge_noise_nm, outer_distances
@@ -14,10 +16,6 @@ from ceiflow.study.measurements import Measurement, not_identifiable
 AMORPHOUS = "layer_amorphous_fraction"
 #: Without a defocus a gap counts as a layer from here: more than the displacement of fringes at most defoci.
 SURE_NM = 5.0
-#: Fringes closer than this go on through a surface that is reconstructed to rock salt (its widest: 0.241 nm).
-CLOSE_PACKED_NM = 0.3
-#: They stand for the whole crystal if they are seen in at least this share of it.
-LEAST_SHARE_OF_WHOLE = 0.8
 #: A crystal whose fringes fill less than this share of their convex hull is one that shows them in patches.
 LEAST_SOLIDITY = 0.7
 #: Smoothing of the hull of carbon black's patches, and how far the hull is from the surface (one sigma).
@@ -55,7 +53,6 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
     entry["lattice"] = dict(lattice.notes)
     if not lattice.notes.get("lattice"):
         return _nothing(f"no lattice: {lattice.notes.get('reason') or 'no fringes found'}", entry)
-    whole, lattice = lattice, _to_the_surface(image, pixel_nm, lattice, matter, settings, defocus, energy)
     patchy = _is_patchy(lattice)
     surface = _surface(lattice, settings, patchy)
     segments = divide(surface, settings["segment_nm"])
@@ -68,8 +65,7 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
         edge_noise_nm(lattice.null_sigma, lattice.width_nm), edge_noise_nm(matter.null_sigma, matter.width_nm)
     )
     width = max(lattice.width_nm, matter.width_nm)
-    if whole is not lattice:
-        entry |= _reconstructed(whole, lattice, settings)
+    entry |= _reconstructed(lattice, settings)
     gap = by_segment(depths, segments, float(noise), width, surface.step_nm)
     limit = images.detection_limit(
         defocus,
@@ -109,30 +105,12 @@ def _surface(lattice, settings, patchy: bool) -> Surface:
     )
 
 
-def _to_the_surface(image, pixel_nm, lattice, matter, settings, defocus, energy):
-    """The lattice field of the close-packed fringes alone, where there are wider ones as well.
-
-    The outermost nanometres of a cycled oxide are often reconstructed to rock salt: the basal fringes
-    (0.47 nm) end below them and the close-packed ones go on to the surface. What is crystalline is no layer.
-    """
-    from ceiflow import images
-
-    spacings = [spot["spacing_nm"] for spot in lattice.notes.get("spots", [])]
-    low, high = settings["spacing_range_nm"][0], min(CLOSE_PACKED_NM, settings["spacing_range_nm"][1])
-    if lattice.notes.get("turbostratic") or not spacings or max(spacings) < high or min(spacings) > high:
-        return lattice
-    close = images.lattice_field(image, pixel_nm, (low, high), matter, defocus, energy)
-    if not close.notes.get("lattice") or close.notes.get("turbostratic"):
-        return lattice
-    both = [np.count_nonzero(item.values > item.level) for item in (close, lattice)]
-    return close if both[0] > LEAST_SHARE_OF_WHOLE * both[1] else lattice
-
-
-def _reconstructed(whole, lattice, settings) -> dict:
+def _reconstructed(lattice, settings) -> dict:
     """Depth at which the wide fringes end below the close-packed ones."""
-    deep = outer_distances(
-        _surface(whole, settings, False), lattice.values, lattice.level, lattice.width_nm, lattice.valid, 12.0
-    )
+    if "wide" not in lattice.maps:
+        return {}
+    wide = _surface(replace(lattice, values=lattice.maps["wide"]), settings, False)
+    deep = outer_distances(wide, lattice.values, lattice.level, lattice.width_nm, lattice.valid, 12.0)
     good = deep[np.isfinite(deep)]
     return {"reconstructed_depth_nm": float(np.median(good)) if len(good) else None}
 
