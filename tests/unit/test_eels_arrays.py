@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from ceiflow.eels import low_loss, spikes, window, zero_loss
+from ceiflow.eels.cross_sections import CrossSection
+from ceiflow.eels.design import EdgeColumns
+from ceiflow.eels.table import EDGES
 
 RNG = np.random.default_rng(5)
 
@@ -106,10 +109,16 @@ def test_kernel_keeps_mean_energy_loss_on_other_channels():
     assert mean == pytest.approx(0.5 * 23.0, rel=0.01)
 
 
-def test_convolution_with_a_shifted_delta():
-    values = RNG.random(50)
-    moved = low_loss.convolve(values, np.array([0.0, 0.0, 0.0, 1.0]), 1)
-    np.testing.assert_allclose(moved[2:], values[:-2], atol=1e-12)
+def test_columns_are_spread_like_a_direct_sum():
+    energy = 500.0 + 0.5 * np.arange(300)
+    grid = np.arange(500.0, 900.0, 0.25)
+    section = CrossSection(EDGES["O"], grid, np.where(grid > 532.0, (grid / 532.0) ** -4, 0.0))
+    columns = EdgeColumns(energy, {"O": section}, ["O"], 60, 60)
+    weights, zero = RNG.random(50), 7
+    design = columns.design((weights, zero))
+    for column, single in zip((design.continuum[:, 0], *design.near[0].T), columns.columns, strict=True):
+        direct = np.convolve(single, weights)[zero + 60 : zero + 60 + energy.size]
+        np.testing.assert_allclose(column, direct, atol=1e-9 * np.abs(direct).max())
 
 
 def test_groups_are_ordered_and_no_finer_than_errors():

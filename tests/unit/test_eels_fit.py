@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ceiflow.eels import batch as batches
 from ceiflow.eels import fit as fitting
 from ceiflow.eels.cross_sections import CrossSection
 from ceiflow.eels.design import build_design, elements_in_view, near_edge_lines
@@ -58,7 +59,7 @@ def plain_group(design, truth):
     empty = np.zeros((ENERGY.size, 0))
     start = model.start[: 2 + number]
     shared = (model.background, model.log_energy, design.continuum, empty, np.zeros(0), truth, start)
-    return fitting.GroupModel(*shared, np.zeros(0, int), np.ones(number), np.zeros(0))
+    return batches.GroupModel(*shared, np.zeros(0, int), np.ones(number), np.zeros(0))
 
 
 @pytest.mark.parametrize("dose", [5.0, 0.1], ids=["high dose", "low dose"])
@@ -66,7 +67,7 @@ def test_batched_fit_reaches_the_bound_on_its_own_model(dose):
     rng = np.random.default_rng(3)
     design, truth, theta = same_design_truth(dose)
     group = plain_group(design, truth)
-    fitter = fitting.BatchFitter(group, fitting.Noise(), 4)
+    fitter = batches.BatchFitter(group, fitting.Noise(), 4)
     columns = group.columns
     bound = np.sqrt(np.diag(np.linalg.inv(columns.T @ (columns / truth[:, None]))))[2:6]
     parts = [fitter.fit(rng.poisson(truth, (256, truth.size)).astype(np.float32)) for _ in range(12)]
@@ -85,7 +86,7 @@ def test_exponent_of_each_pixel_is_followed():
     """A pixel whose background is steeper than its group's keeps its carbon."""
     rng = np.random.default_rng(8)
     design, truth, theta = same_design_truth(20.0)
-    fitter = fitting.BatchFitter(plain_group(design, truth), fitting.Noise(), 4)
+    fitter = batches.BatchFitter(plain_group(design, truth), fitting.Noise(), 4)
     steeper = truth + 600 * (design.with_background(3.5, 0.0).background - design.background)
     values = np.concatenate(
         [fitter.fit(rng.poisson(steeper, (256, truth.size)).astype(np.float32))[0] for _ in range(4)]
@@ -101,7 +102,7 @@ def test_camera_noise_widens_errors():
     gain, read = 8.0, 30.0
     noise = fitting.Noise(gain, read)
     group = plain_group(design, truth * gain)
-    fitter = fitting.BatchFitter(group, noise, 4)
+    fitter = batches.BatchFitter(group, noise, 4)
     counts = gain * rng.poisson(truth, (256, truth.size)) + rng.normal(0, read, (256, truth.size))
     values, covariance, chi2 = fitter.fit(counts.astype(np.float32))
     scatter = np.std(values[:, 2:6], axis=0)
@@ -113,7 +114,7 @@ def test_camera_noise_widens_errors():
 
 def test_empty_and_nearly_empty_pixels_stay_finite():
     design, truth, _ = same_design_truth(0.1)
-    fitter = fitting.BatchFitter(plain_group(design, truth), fitting.Noise(), 4)
+    fitter = batches.BatchFitter(plain_group(design, truth), fitting.Noise(), 4)
     counts = np.zeros((3, truth.size), np.float32)
     counts[1, 100] = 1
     counts[2] = 1
@@ -126,7 +127,7 @@ def test_empty_and_nearly_empty_pixels_stay_finite():
 def test_a_pixel_does_not_depend_on_its_batch():
     rng = np.random.default_rng(9)
     design, truth, _ = same_design_truth(1.0)
-    fitter = fitting.BatchFitter(plain_group(design, truth), fitting.Noise(), 4)
+    fitter = batches.BatchFitter(plain_group(design, truth), fitting.Noise(), 4)
     counts = rng.poisson(truth, (40, truth.size)).astype(np.float32)
     whole, part = fitter.fit(counts)[0], fitter.fit(counts[:7])[0]
     np.testing.assert_allclose(part, whole[:7], rtol=1e-6, atol=1e-6 * np.abs(whole).max())
@@ -182,11 +183,14 @@ def test_low_dose_spectrum_has_wide_finite_errors():
 
 def test_who_is_in_view():
     table = chosen_edges(["C", "O", "Mn", "Ni"])
-    inside, reasons = elements_in_view(table, 460.0, 870.0)
+    inside, reasons, shown = elements_in_view(table, 460.0, 870.0)
+    assert shown == ["Ni"]
     assert inside == ["O", "Mn"]
     assert "below the range" in reasons["C"]
     assert "too few channels" in reasons["Ni"]
-    assert "no background window" in elements_in_view(table, 280.0, 900.0)[1]["C"]
+    _, reasons, shown = elements_in_view(table, 280.0, 900.0)
+    assert "no background window" in reasons["C"]
+    assert shown == ["C"]
 
 
 def test_broad_corrections_stay_off_other_edges():

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ceiflow.eels.cross_sections import CrossSection
-from ceiflow.eels.low_loss import convolve
 from ceiflow.eels.table import Edge
 
 # An edge needs this much background below it and continuum above it to be told from the background.
@@ -80,11 +79,21 @@ class Design:
     def with_background(self, exponent: float, curvature: float) -> Design:
         return replace(self, exponent=exponent, curvature=curvature)
 
+    def cut(self, channels: slice) -> Design:
+        """The same model on some of its channels."""
+        near = tuple(lines[channels] for lines in self.near)
+        return replace(
+            self, energy_eV=self.energy_eV[channels], continuum=self.continuum[channels], near=near
+        )
+
 
 def elements_in_view(
     edges: Mapping[str, Edge], start_eV: float, stop_eV: float
-) -> tuple[list[str], dict[str, str]]:
-    """Which elements a window can answer for, and why the others cannot be.
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """Which elements a window can answer for, why the others cannot be, and which of those it shows.
+
+    The last are edges too close to an end to be told from the background: they stay in the model, where
+    without them their counts would go elsewhere, and are not reported.
 
     Parameters
     ----------
@@ -92,7 +101,7 @@ def elements_in_view(
     start_eV, stop_eV : float
         The window on a calibrated axis.
     """
-    inside, reasons = [], {}
+    inside, reasons, shown = [], {}, []
     for element, edge in edges.items():
         first = min(edge.onset_eV, edge.features[0][0])
         name = edge.name.replace("_", " ")
@@ -102,15 +111,17 @@ def elements_in_view(
             )
         elif first < start_eV + ROOM_BELOW_EV:
             reasons[element] = f"no background window below {name}: the range starts at {start_eV:.0f} eV"
+            shown.append(element)
         elif edge.onset_eV > stop_eV:
             reasons[element] = (
                 f"{name} ({edge.onset_eV:g} eV) lies above the range, which ends at {stop_eV:.0f} eV"
             )
         elif edge.onset_eV + ROOM_ABOVE_EV > stop_eV:
             reasons[element] = f"too few channels above {name}: the range ends at {stop_eV:.0f} eV"
+            shown.append(element)
         else:
             inside.append(element)
-    return inside, reasons
+    return inside, reasons, shown
 
 
 @dataclass(frozen=True)
@@ -187,15 +198,8 @@ def _atoms_of_lines(section: CrossSection, lines: Sequence[NearLine], step: floa
     return np.array(areas) / (partial * step)
 
 
-def build_design(
-    energy_eV: np.ndarray,
-    cross_sections: Mapping[str, CrossSection],
-    elements: Sequence[str],
-    kernel: tuple[np.ndarray, int],
-    exponent: float = 3.0,
-    curvature: float = 0.0,
-) -> Design:
-    """Columns of the model for one low loss.
+class EdgeColumns:
+    """Columns of all edges before plural scattering, once for all low losses of one energy axis.
 
     Parameters
     ----------
@@ -204,37 +208,91 @@ def build_design(
     cross_sections : mapping of str to CrossSection
     elements : sequence of str
         Those in view.
-    kernel : ((k,) array, int)
-        Low loss of unit area and the index of its zero; ([1], 0) without plural scattering.
-    exponent, curvature : float
-        Shape of the background.
+    before, after : int
+        Channels that a kernel may move intensity up and down by.
     """
+
+    def __init__(
+        self,
+        energy_eV: np.ndarray,
+        cross_sections: Mapping[str, CrossSection],
+        elements: Sequence[str],
+        before: int,
+        after: int,
+    ):
+        self.energy_eV = energy_eV
+        self.inside = slice(before, before + energy_eV.size)
+        sections = [cross_sections[element] for element in elements]
+        self.edges = tuple(section.edge for section in sections)
+        step = float(energy_eV[1] - energy_eV[0])
+        extended = energy_eV[0] + step * np.arange(-before, energy_eV.size + after)
+        extended = np.maximum(extended, 1.0)
+        columns: list[np.ndarray] = []
+        self.widths, self.atoms, self.line_freedom = [], [], []
+        for section in sections:
+            edge = section.edge
+            # The mean over a channel, not the value at its middle: the jump may fall within it.
+            shifts = (-0.4, -0.2, 0.0, 0.2, 0.4)
+            values = step * np.mean([section(extended + shift * step) for shift in shifts], axis=0)
+            lines = near_edge_lines(edge, [other.onset_eV for other in self.edges if other is not edge])
+            columns.append(values)
+            columns += [np.exp(-0.5 * ((extended - line.energy_eV) / line.sigma_eV) ** 2) for line in lines]
+            columns.append(values * shape_bend(edge, extended))
+            self.widths.append(len(lines) + 2)
+            self.atoms.append(np.append(_atoms_of_lines(section, lines, step), _atoms_of_bend(section)))
+            self.line_freedom.append([line.freedom for line in lines])
+        self.columns = np.stack(columns) if columns else np.zeros((0, extended.size))
+        self._transform: tuple[int, np.ndarray] | None = None
+
+    def design(self, kernel: tuple[np.ndarray, int], exponent: float = 3.0, curvature: float = 0.0) -> Design:
+        """The columns spread by one low loss.
+
+        Parameters
+        ----------
+        kernel : ((k,) array, int)
+            Low loss of unit area and the index of its zero; ([1], 0) without plural scattering.
+        exponent, curvature : float
+            Shape of the background.
+        """
+        spread = self._spread(*kernel)[:, self.inside]
+        continuum, near, freedom = [], [], []
+        for part, edge, lines in zip(
+            np.split(spread, np.cumsum(self.widths)[:-1]) if self.widths else [],
+            self.edges,
+            self.line_freedom,
+            strict=True,
+        ):
+            continuum.append(part[0])
+            near.append(part[1:].T)
+            reach = np.abs(part[-1]).max() / max(np.abs(part[0]).max(), 1e-300)
+            freedom.append(np.array([*lines, SHAPE_ERROR[edge.shell] * reach]))
+        energy = self.energy_eV
+        continua = np.stack(continuum, axis=1) if continuum else np.zeros((energy.size, 0))
+        centre = float(np.sqrt(energy[0] * energy[-1]))
+        lines = tuple(near), tuple(self.atoms), tuple(freedom)
+        return Design(energy, centre, exponent, curvature, continua, self.edges, *lines)
+
+    def _spread(self, weights: np.ndarray, zero: int) -> np.ndarray:
+        """All columns convolved with one kernel; their transforms are kept for the next."""
+        length = self.columns.shape[1]
+        if weights.size == 1 or not self.columns.size:
+            return self.columns
+        size = 1 << (length + weights.size - 2).bit_length()
+        if self._transform is None or self._transform[0] != size:
+            self._transform = size, np.fft.rfft(self.columns, size)
+        product = self._transform[1] * np.fft.rfft(weights, size)
+        return np.fft.irfft(product, size)[:, zero : zero + length]
+
+
+def build_design(
+    energy_eV: np.ndarray,
+    cross_sections: Mapping[str, CrossSection],
+    elements: Sequence[str],
+    kernel: tuple[np.ndarray, int],
+    exponent: float = 3.0,
+    curvature: float = 0.0,
+) -> Design:
+    """Columns of the model for one low loss: `EdgeColumns.design` for a single use."""
     weights, zero = kernel
-    step = float(energy_eV[1] - energy_eV[0])
-    before, after = weights.size, zero + 1
-    extended = energy_eV[0] + step * np.arange(-before, energy_eV.size + after)
-    extended = np.maximum(extended, 1.0)
-    inside = slice(before, before + energy_eV.size)
-    onsets = {element: cross_sections[element].edge.onset_eV for element in elements}
-    continuum, near, atoms, freedom = [], [], [], []
-    for element in elements:
-        section = cross_sections[element]
-        # The mean over a channel, not the value at its middle: the jump may fall within it.
-        values = np.mean([section(extended + shift * step) for shift in (-0.4, -0.2, 0.0, 0.2, 0.4)], axis=0)
-        continuum.append(convolve(values * step, weights, zero)[inside])
-        lines = near_edge_lines(section.edge, [onset for name, onset in onsets.items() if name != element])
-        columns = [
-            convolve(np.exp(-0.5 * ((extended - line.energy_eV) / line.sigma_eV) ** 2), weights, zero)[inside]
-            for line in lines
-        ]
-        bend = shape_bend(section.edge, extended)
-        columns.append(convolve(values * step * bend, weights, zero)[inside])
-        near.append(np.stack(columns, axis=1))
-        atoms.append(np.append(_atoms_of_lines(section, lines, step), _atoms_of_bend(section)))
-        reach = np.abs(columns[-1]).max() / max(np.abs(continuum[-1]).max(), 1e-300)
-        freedom.append(np.array([*(line.freedom for line in lines), SHAPE_ERROR[section.edge.shell] * reach]))
-    centre = float(np.sqrt(energy_eV[0] * energy_eV[-1]))
-    continua = np.stack(continuum, axis=1) if continuum else np.zeros((energy_eV.size, 0))
-    edges = tuple(cross_sections[element].edge for element in elements)
-    lines = tuple(near), tuple(atoms), tuple(freedom)
-    return Design(energy_eV, centre, exponent, curvature, continua, edges, *lines)
+    columns = EdgeColumns(energy_eV, cross_sections, elements, weights.size, zero + 1)
+    return columns.design(kernel, exponent, curvature)

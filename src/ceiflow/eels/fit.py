@@ -1,17 +1,13 @@
-"""Poisson fits of a nearly linear model: one spectrum with all free, or thousands by matrix products."""
+"""Poisson fit of one (summed) spectrum by a nearly linear model with everything free."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import factorial
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ceiflow.eels.design import Design
 
-# Pixels whose sums go through the processor together; fixed, so that no result depends on how a file is read.
-BATCH = 256
-SLOPE_SPREAD = 0.15
 # How far a background's logarithm may be from a straight line in ln E: exp(-c ln^2 E), c of this deviation.
 CURVATURE_SIGMA = 0.05
 
@@ -65,6 +61,19 @@ class SpectrumFit:
     reduced_chi2: float
     robust: np.ndarray
 
+    def first(self, number: int) -> SpectrumFit:
+        """The same fit with the numbers of its first elements only; the others stay in `model`."""
+        square = (slice(number), slice(number))
+        return replace(
+            self,
+            theta=self.theta[:number],
+            continuum=self.continuum[:number],
+            covariance=self.covariance[square],
+            near=self.near[:number],
+            edges=self.edges[:, :number],
+            robust=self.robust[square],
+        )
+
 
 def fit_spectrum(
     counts: np.ndarray,
@@ -73,6 +82,7 @@ def fit_spectrum(
     passes: int = 4,
     curvature_sigma: float = 0.0,
     free_near: bool = True,
+    start: SpectrumFit | None = None,
 ) -> SpectrumFit:
     """Fit one (summed) spectrum: power law, edge continua and free near-edge lines.
 
@@ -94,6 +104,8 @@ def fit_spectrum(
         that of `design`.
     free_near : bool
         Without it, continua only.
+    start : SpectrumFit, optional
+        Fit of a like spectrum on the same channels: a few passes less. No `robust` covariance is made.
     """
     counts = np.asarray(counts, np.float64)
     number = len(design.elements)
@@ -105,12 +117,17 @@ def fit_spectrum(
     # Atoms in units of the scaled continuum.
     atoms = _atoms_matrix(design, widths, free_near) / scale * scale[:number, None]
     log = design.log_energy
-    exponent, curvature = _start_background(counts, design)
-    model = _smooth_positive(counts)
+    if start is None:
+        exponent, curvature = _start_background(counts, design)
+        model = _smooth_positive(counts)
+    else:
+        exponent, curvature = start.exponent, design.curvature
+        model = np.maximum(start.model, 0.0) * max(counts.sum() / start.model.sum(), 0.0)
+    sweeps = max(passes, 3) if start is None else 2
     floor = max(1e-3 * model.mean(), 1e-9)
     heights = np.full(number, np.sqrt(max(counts.mean(), 1.0)))
     temper, amplitude = 1.0, max(counts.mean(), 1e-6)
-    for sweep in range(max(passes, 3) + 6):
+    for sweep in range(sweeps + 6):
         background = np.exp(-exponent * log - curvature * log**2)
         base = [background, background * log] + ([background * log**2] if curvature_sigma else [])
         columns = np.concatenate([np.stack(base, 1), edge_columns / scale], axis=1)
@@ -137,15 +154,18 @@ def fit_spectrum(
         exponent += float(np.clip(step, -0.7, 0.7))
         bend = -solution[2] / solution[0] if curvature_sigma and solution[0] > 0 else 0.0
         curvature += float(np.clip(bend, -0.3, 0.3))
-        if sweep >= max(passes, 3) and abs(step) + abs(bend) < 1e-6:
+        if sweep >= sweeps and abs(step) + abs(bend) < (1e-6 if start is None else 1e-5):
             break
     k = len(base)
     atoms = np.concatenate([np.zeros((number, k)), atoms / scale[:number, None]], axis=1)
     # The posterior's covariance in two parts: what counting noise makes, and what the priors leave open.
     spread = atoms @ inverse
     covariance = spread @ gram @ spread.T
-    misfit = atoms @ misfit_covariance(columns, weight, counts - model, inverse, design.energy_eV) @ atoms.T
-    robust = temper * spread @ (penalty[:, None] * spread.T) + np.maximum(misfit, covariance * np.eye(number))
+    robust = covariance
+    if start is None:
+        misfit = misfit_covariance(columns, weight, counts - model, inverse, design.energy_eV)
+        misfit = np.maximum(atoms @ misfit @ atoms.T, covariance * np.eye(number))
+        robust = temper * spread @ (penalty[:, None] * spread.T) + misfit
     continuum = solution[k : k + number] / scale[:number]
     theta = atoms @ solution
     lines = np.split(solution[k + number :] / scale[number:], np.cumsum(widths)[:-1]) if number else []
@@ -221,147 +241,8 @@ def misfit_covariance(
     reach = max(round(40.0 / (energy[1] - energy[0])), 1)
     score = columns * (weight * residual)[:, None]
     kernel = 1 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1)
-    from scipy.signal import oaconvolve
-
-    spread = oaconvolve(score, kernel[:, None], mode="same", axes=0)
+    size = 1 << (score.shape[0] + kernel.size - 2).bit_length()
+    full = np.fft.irfft(np.fft.rfft(score, size, axis=0) * np.fft.rfft(kernel, size)[:, None], size, axis=0)
+    spread = full[reach : reach + score.shape[0]]
     middle = score.T @ spread
     return inverse @ (0.5 * (middle + middle.T)) @ inverse
-
-
-@dataclass
-class GroupModel:
-    """What pixels of one group share: the design with one edge shape an element, in whitened columns.
-
-    Parameters
-    ----------
-    shapes : (n, E) array
-        Continuum with its learnt near-edge lines, of unit theta.
-    freedom : (n, d) array
-        Directions in which a pixel's near edge may leave the group's.
-    penalty : (d,) array
-        1 / variance of those.
-    mean : (n,) array
-        The group's mean spectrum by its model; sets the first weights.
-    start : (2 + E + d,) array
-        Mean amplitudes of all columns.
-    owners : (d,) int array
-        Which element each of `freedom` belongs to.
-    shape_atoms, freedom_atoms : (E,) array, (d,) array
-        What a unit of each column adds to its element's areal density.
-    """
-
-    background: np.ndarray
-    log_energy: np.ndarray
-    shapes: np.ndarray
-    freedom: np.ndarray
-    penalty: np.ndarray
-    mean: np.ndarray
-    start: np.ndarray
-    owners: np.ndarray
-    shape_atoms: np.ndarray
-    freedom_atoms: np.ndarray
-
-    def __post_init__(self) -> None:
-        columns = [self.background, self.background * self.log_energy]
-        self.columns = np.concatenate([np.stack(columns, 1), self.shapes, self.freedom], axis=1)
-        totals = self.columns.sum(0)
-        number = self.shapes.shape[1]
-        owner = np.concatenate([[-1, -1], np.arange(number), self.owners])
-        # (E, m): counts of each element are this times the amplitudes.
-        self.element_sums = np.where(owner[None, :] == np.arange(number)[:, None], totals[None, :], 0.0)
-        # (E, m): atoms nm^-2 times incident electrons of each element.
-        atoms = np.concatenate([[0.0, 0.0], self.shape_atoms, self.freedom_atoms])
-        self.element_atoms = np.where(owner[None, :] == np.arange(number)[:, None], atoms[None, :], 0.0)
-
-
-class BatchFitter:
-    """Fits many pixels that share a `GroupModel`: every pass is two matrix products.
-
-    Poisson maximum likelihood by weighted least squares with weights from the fitted spectrum. The power law
-    is followed beyond its linear term in every pixel, as far as that pixel's counts can tell its exponent.
-    """
-
-    def __init__(self, group: GroupModel, noise: Noise, passes: int = 4):
-        self.group, self.noise, self.passes = group, noise, max(passes, 2)
-        columns = group.columns
-        self.size = columns.shape[1]
-        mean = np.maximum(group.mean, 1e-3 * max(group.mean.mean(), 1e-12))
-        self.relative = mean
-        weight = 1 / noise.variance(mean)
-        gram = columns.T @ (weight[:, None] * columns)
-        penalty = np.zeros(self.size)
-        penalty[self.size - group.penalty.size :] = group.penalty
-        norm = 1 / np.sqrt(np.diag(gram))
-        lower = np.linalg.cholesky(
-            norm[:, None] * (gram + np.diag(penalty)) * norm + 1e-12 * np.eye(self.size)
-        )
-        # theta = unwhiten @ z: with these columns the average pixel's normal matrix is the identity.
-        self.unwhiten = norm[:, None] * np.linalg.inv(lower).T
-        self.whitened = (columns @ self.unwhiten).astype(np.float32)
-        self.upper = np.triu_indices(self.size)
-        self.products = (self.whitened[:, self.upper[0]] * self.whitened[:, self.upper[1]]).astype(np.float32)
-        self.prior = self.unwhiten.T @ (penalty[:, None] * self.unwhiten)
-        # Beyond first order the background's change of exponent is a Taylor series in ln E: more columns.
-        powers = [(-1.0) ** k / factorial(k) * group.log_energy**k for k in (2, 3, 4)]
-        bends = np.stack([group.background * power for power in powers])
-        self.expansion = np.concatenate([self.whitened.T, bends.astype(np.float32)])
-        self.information = float(np.sum(group.background * group.log_energy**2)) / noise.gain
-
-    def fit(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Fit up to `BATCH` pixels.
-
-        Parameters
-        ----------
-        counts : (p, n) array
-            Dark level removed.
-
-        Returns
-        -------
-        theta : (p, m) float64
-            Of `GroupModel.columns`.
-        covariance : (p, m, m) float64
-        chi2 : (p,) float64
-            Reduced.
-        """
-        pixels = counts.shape[0]
-        padded = np.zeros((BATCH, counts.shape[1]), np.float32)
-        padded[:pixels] = counts
-        # A pixel without counts is one that could have had one: its errors are those of a single count.
-        level = np.maximum(padded.sum(1, dtype=np.float64), self.noise.gain) / self.relative.sum()
-        expected = level[:, None].astype(np.float32) * self.relative.astype(np.float32)
-        # The prior is on ratios: it scales with the pixel.
-        prior = self.prior[None] / (level**2)[:, None, None]
-        z = level[:, None] * np.linalg.solve(self.unwhiten, self.group.start)[None, :]
-        model, linearised = self._model(z), expected
-        for _ in range(self.passes):
-            weight = np.reciprocal(self.noise.variance(linearised).astype(np.float32))
-            gram = self._gram(weight) + prior
-            pull = np.matmul(prior, z[:, :, None])[:, :, 0]
-            gradient = (((padded - model) * weight) @ self.whitened).astype(np.float64) - pull
-            z = z + np.linalg.solve(gram, gradient[:, :, None])[:, :, 0]
-            model = self._model(z)
-            linearised = np.clip(model, 0.25 * expected, 8.0 * expected)
-        residual = padded - model
-        chi2 = np.sum(weight * residual * residual, axis=1, dtype=np.float64)
-        theta = z @ self.unwhiten.T
-        covariance = self.unwhiten @ np.linalg.inv(gram) @ self.unwhiten.T
-        return theta[:pixels], covariance[:pixels], chi2[:pixels] / (counts.shape[1] - self.size)
-
-    def _gram(self, weight: np.ndarray) -> np.ndarray:
-        """Normal matrices of all pixels by one matrix product."""
-        flat = (weight @ self.products).astype(np.float64)
-        gram = np.empty((weight.shape[0], self.size, self.size))
-        gram[:, self.upper[0], self.upper[1]] = flat
-        gram[:, self.upper[1], self.upper[0]] = flat
-        return gram
-
-    def _model(self, z: np.ndarray) -> np.ndarray:
-        """Expected counts; the background beyond first order in the exponent's step, where that is known."""
-        theta = z @ self.unwhiten[:2].T
-        amplitude = theta[:, 0]
-        step = np.where(amplitude > 0, -theta[:, 1] / np.where(amplitude > 0, amplitude, 1.0), 0.0)
-        # How well counts tell the exponent; edges take their share, correlation about doubles its error.
-        variance = 4 / np.maximum(amplitude * self.information, 1e-9)
-        step = np.clip(step * SLOPE_SPREAD**2 / (SLOPE_SPREAD**2 + variance), -0.7, 0.7)
-        bends = amplitude[:, None] * step[:, None] ** np.array([2, 3, 4])
-        return np.concatenate([z, bends], axis=1).astype(np.float32) @ self.expansion

@@ -47,16 +47,17 @@ def zero_loss_and_total(
     -------
     (...) array, (...) array
     """
-    spectra = np.asarray(spectra, np.float64)
-    total = spectra.sum(-1)
-    core = spectra[..., energy_eV < split_eV].sum(-1)
-    tail_channels = energy_eV <= -split_eV
-    tail = np.clip(spectra[..., tail_channels].sum(-1), 0, None)
     step = energy_eV[1] - energy_eV[0]
     span = max(1.5, 3 * step)
     above = (energy_eV >= split_eV) & (energy_eV < split_eV + span)
     mirror = (energy_eV <= -split_eV) & (energy_eV > -split_eV - span)
-    level = spectra[..., above].mean(-1) - (spectra[..., mirror].mean(-1) if mirror.any() else 0.0)
+    level = above / max(above.sum(), 1) - mirror / max(mirror.sum(), 1)
+    windows = np.stack([np.ones(energy_eV.size), energy_eV < split_eV, energy_eV <= -split_eV, level], axis=1)
+    spectra = np.asarray(spectra)
+    # All four sums by one product, in the precision of the spectra.
+    sums = (spectra @ windows.astype(spectra.dtype, copy=False)).astype(np.float64)
+    total, core, tail, level = np.moveaxis(sums, -1, 0)
+    tail = np.clip(tail, 0, None)
     slope = np.clip(level, 0, None) / (split_eV + span / 2)
     wing = np.clip(0.5 * slope * split_eV**2 / step, 0, 0.2 * np.clip(core, 0, None))
     return np.clip(core + tail - wing, 0, total), total
@@ -134,13 +135,6 @@ def kernel(energy_eV: np.ndarray, spectrum: np.ndarray, step_eV: float) -> tuple
     if not total > 0:
         return np.ones(1), 0
     return weights / total, before
-
-
-def convolve(values: np.ndarray, weights: np.ndarray, zero: int) -> np.ndarray:
-    """Convolution with a kernel whose zero energy is at index `zero`; same length as `values`."""
-    from scipy.signal import fftconvolve
-
-    return fftconvolve(values, weights, mode="full")[zero : zero + values.size]
 
 
 def group_by_thickness(thickness: np.ndarray, error: np.ndarray, groups: int, sweeps: int = 12) -> np.ndarray:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ceiflow.eels.design import Design, build_design
-from ceiflow.eels.fit import BATCH, CURVATURE_SIGMA, BatchFitter, GroupModel, SpectrumFit, fit_spectrum
-from ceiflow.eels.low_loss import group_by_thickness, kernel
-from ceiflow.eels.source import Source, fixed_batches
+from ceiflow.eels.batch import BATCH, BatchFitter, GroupModel, Workspace
+from ceiflow.eels.design import Design, EdgeColumns
+from ceiflow.eels.fit import CURVATURE_SIGMA, SpectrumFit, fit_spectrum
+from ceiflow.eels.low_loss import kernel
+from ceiflow.eels.source import Source, fixed_batches, one_hot
 
 NO_SPREAD = (np.ones(1), 0)
 # A pixel's near edge may differ from its group's by so much of it (one sigma).
@@ -41,56 +42,19 @@ class PixelFits:
     group: np.ndarray
 
 
-def smooth_thickness(source: Source) -> np.ndarray:
-    """t/lambda of every pixel for grouping, pooled over neighbours where counts are few."""
-    from scipy.ndimage import uniform_filter
-
-    low = source.low
-    shape = source.core.shape[:2]
-    zero, total = low.zero_loss.reshape(shape), low.total.reshape(shape)
-    for side in (1, 3, 5, 7):
-        pooled_zero = uniform_filter(zero, side, mode="nearest") if side > 1 else zero
-        pooled_total = uniform_filter(total, side, mode="nearest") if side > 1 else total
-        if np.nanmedian(low.thickness_se) / side < 0.03 or side >= max(shape):
-            break
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.log(pooled_total / pooled_zero)
-    return np.where(np.isfinite(value), value, np.nan).ravel()
-
-
-def group_pixels(source: Source) -> np.ndarray:
-    """Label of every pixel: groups of like t/lambda, one group without a low loss of its own."""
-    if source.low is None or source.low.shared:
-        return np.zeros(source.pixels, dtype=np.int64)
-    groups = int(source.config["eels"]["fit"].get("groups") or 16)
-    return group_by_thickness(smooth_thickness(source), source.low.thickness_se / 3, groups)
-
-
-def group_kernels(source: Source, group: np.ndarray, block: int) -> list[tuple[np.ndarray, int]]:
+def group_kernels(source: Source, block: int) -> list[tuple[np.ndarray, int]]:
     """Mean low loss of each group as a convolution kernel."""
-    number = int(group.max()) + 1
+    number = len(source.group_sums)
     if source.low is None:
         return [NO_SPREAD] * number
     low = source.low
     sums = np.zeros((number, low.energy_eV.size))
     for where, batch in fixed_batches(low.signal, block):
-        labels = np.zeros(batch.shape[0], np.int64) if low.shared else group[where]
-        sums += _one_hot(labels, number) @ (batch.astype(np.float64) - low.dark)
+        labels = np.zeros(batch.shape[0], np.int64) if low.shared else source.group[where]
+        chosen = one_hot(labels, number)
+        sums += chosen @ batch
+        sums -= low.dark * chosen.sum(1, dtype=np.float64)[:, None]
     return [kernel(low.energy_eV, np.clip(total, 0, None), _step(source)) for total in sums]
-
-
-def group_sums(source: Source, group: np.ndarray, block: int) -> np.ndarray:
-    """Summed core loss of each group within the window: (groups, channels)."""
-    number = int(group.max()) + 1
-    sums = np.zeros((number, source.energy_eV.size))
-    for where, batch in fixed_batches(source.core, block):
-        spectra = batch[:, source.channels].astype(np.float64) - source.noise.dark
-        sums += _one_hot(group[where], number) @ spectra
-    return sums
-
-
-def _one_hot(labels: np.ndarray, number: int) -> np.ndarray:
-    return (labels[None, :] == np.arange(number)[:, None]).astype(np.float64)
 
 
 def _step(source: Source) -> float:
@@ -120,7 +84,7 @@ def group_model(
     """What the pixels of a group share, from the group's summed spectrum."""
     noise = source.noise
     summed = type(noise)(noise.gain, noise.read_noise * np.sqrt(pixels), 0.0)
-    fit = fit_spectrum(counts, design, summed, passes)
+    fit = fit_spectrum(counts, design, summed, passes, start=overall)
     design = design.with_background(fit.exponent, fit.curvature)
     shapes, freedom, penalty, owners, atoms = [], [], [], [], []
     for i in range(len(design.elements)):
@@ -157,22 +121,20 @@ def fit_pixels(source: Source) -> PixelFits:
     """
     options = source.config["eels"]["fit"]
     block, passes = int(options.get("block_pixels") or 1024), int(options.get("passes") or 4)
-    group = group_pixels(source)
-    kernels = group_kernels(source, group, block)
-    sums = group_sums(source, group, block)
+    group, sums = source.group, source.group_sums
+    kernels = group_kernels(source, block)
     numbers = np.bincount(group, minlength=len(kernels))
-    middle = build_design(
-        source.energy_eV, source.sections, source.elements, kernels[_heaviest(sums)], curvature=0.0
-    )
-    everything = sums.sum(0)
-    overall = fit_spectrum(everything, middle, source.noise, passes, CURVATURE_SIGMA)
-    curvature = overall.curvature
+    longest = max(weights.size for weights, _ in kernels)
+    columns = EdgeColumns(source.energy_eV, source.sections, source.modelled, longest, longest)
+    middle = columns.design(kernels[_heaviest(sums)])
+    overall = fit_spectrum(sums.sum(0), middle, source.noise, passes, CURVATURE_SIGMA)
+    workspace = Workspace(source.energy_eV.size)
     fitters = []
     for index, spread in enumerate(kernels):
-        design = build_design(source.energy_eV, source.sections, source.elements, spread, 3.0, curvature)
+        design = columns.design(spread, 3.0, overall.curvature)
         model = group_model(sums[index], int(numbers[index]), design, source, overall, passes)
-        fitters.append(BatchFitter(model, source.noise, passes))
-    return _run(source, group, fitters, block)
+        fitters.append(BatchFitter(model, source.noise, passes, workspace))
+    return _run(source, fitters, block)
 
 
 def _heaviest(sums: np.ndarray) -> int:
@@ -181,49 +143,63 @@ def _heaviest(sums: np.ndarray) -> int:
     return int(np.searchsorted(share, 0.5 * share[-1]))
 
 
-def _run(source: Source, group: np.ndarray, fitters: list[BatchFitter], block: int) -> PixelFits:
+class _Waiting:
+    """Spectra of one group, gathered until they fill a batch."""
+
+    def __init__(self, channels: int):
+        self.spectra = np.zeros((BATCH, channels), np.float32)
+        self.rows = np.zeros(BATCH, np.int64)
+        self.filled = 0
+
+    def take(self, spectra: np.ndarray, rows: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Put in as many as there is room for; returns which are left over."""
+        room = BATCH - self.filled
+        chosen, rest = chosen[:room], chosen[room:]
+        inside = slice(self.filled, self.filled + chosen.size)
+        self.spectra[inside] = spectra[chosen]
+        self.rows[inside] = rows[chosen]
+        self.filled += chosen.size
+        return rest
+
+
+def _run(source: Source, fitters: list[BatchFitter], block: int) -> PixelFits:
     pixels, number = source.pixels, len(source.elements)
-    shape = (pixels, number)
     result = PixelFits(
-        *(np.full(shape, np.nan) for _ in range(4)),
+        *(np.full((pixels, number), np.nan) for _ in range(4)),
         np.zeros(pixels),
         np.full(pixels, np.nan),
         source.low.thickness.copy() if source.low is not None else np.full(pixels, np.nan),
-        group,
+        source.group,
     )
-    waiting: list[list[tuple[int, np.ndarray]]] = [[] for _ in fitters]
-
-    def flush(index: int) -> None:
-        rows = np.array([pixel for pixel, _ in waiting[index]])
-        spectra = np.stack([spectrum for _, spectrum in waiting[index]])
-        waiting[index].clear()
-        _store(result, rows, spectra, fitters[index])
-
+    waiting = [_Waiting(source.energy_eV.size) for _ in fitters]
     for where, batch in fixed_batches(source.core, block):
-        spectra = batch[:, source.channels]
+        spectra, rows = batch[:, source.channels], np.arange(where.start, where.stop)
         if source.noise.dark:
             spectra = spectra - np.float32(source.noise.dark)
-        for offset, label in enumerate(group[where]):
-            waiting[label].append((where.start + offset, spectra[offset].copy()))
-            if len(waiting[label]) == BATCH:
-                flush(int(label))
-    for index in range(len(fitters)):
-        if waiting[index]:
-            flush(index)
+        labels = source.group[where]
+        for label in np.unique(labels):
+            rest = np.flatnonzero(labels == label)
+            while rest.size:
+                rest = waiting[label].take(spectra, rows, rest)
+                if waiting[label].filled == BATCH:
+                    _store(result, waiting[label], fitters[label])
+    for held, fitter in zip(waiting, fitters, strict=True):
+        if held.filled:
+            held.spectra[held.filled :] = 0
+            _store(result, held, fitter)
     return result
 
 
-def _store(result: PixelFits, rows: np.ndarray, spectra: np.ndarray, fitter: BatchFitter) -> None:
-    total = spectra.sum(1, dtype=np.float64)
-    theta, covariance, chi2 = fitter.fit(spectra)
-    sums = fitter.group.element_sums
-    counts = theta @ sums.T
-    variance = np.einsum("ei,pij,ej->pe", sums, covariance, sums)
-    atoms = fitter.group.element_atoms
-    deviation = np.sqrt(np.clip(np.einsum("ei,pij,ej->pe", atoms, covariance, atoms), 0, None))
-    result.theta[rows] = theta @ atoms.T
-    result.theta_std[rows] = deviation
-    result.counts[rows] = counts
-    result.counts_std[rows] = np.sqrt(np.clip(variance, 0, None))
-    result.total[rows] = total
-    result.chi2[rows] = chi2
+def _store(result: PixelFits, held: _Waiting, fitter: BatchFitter) -> None:
+    """Fit a batch and put its values where they belong."""
+    size, number = held.filled, result.theta.shape[1]
+    rows, held.filled = held.rows[:size], 0
+    found = fitter.solve(held.spectra)
+    group = fitter.group
+    values, deviations = found.sums(
+        np.concatenate([group.element_atoms[:number], group.element_sums[:number]])
+    )
+    result.theta[rows], result.counts[rows] = values[:size, :number], values[:size, number:]
+    result.theta_std[rows], result.counts_std[rows] = deviations[:size, :number], deviations[:size, number:]
+    result.total[rows] = found.total[:size]
+    result.chi2[rows] = found.chi2[:size]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels import low_loss as ll
+from ceiflow.eels.batch import BATCH
 from ceiflow.eels.cross_sections import CrossSection, Setting, read_edges, setting_of
 from ceiflow.eels.design import elements_in_view
-from ceiflow.eels.fit import BATCH, Noise
+from ceiflow.eels.fit import Noise
 from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.window import usable_window
 from ceiflow.eels.zero_loss import find_zero_loss
@@ -38,7 +39,8 @@ def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice
         for first in range(0, whole, BATCH):
             yield slice(start, start + BATCH), joined[first : first + BATCH]
             start += BATCH
-        rest, held = [joined[whole:]], held - whole
+        held -= whole
+        rest = [joined[whole:]] if held else []
     if held:
         joined = np.concatenate(rest) if len(rest) > 1 else rest[0]
         yield slice(start, start + held), joined
@@ -47,6 +49,8 @@ def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice
 # Above this much more noise than expected, errors are scaled: a camera whose gain nobody entered.
 EXCESS_NOISE = 1.3
 MIN_CHANNELS = 40
+# So many batches of spectra are enough to see how much they scatter.
+SCATTER_BATCHES = 24
 
 
 @dataclass
@@ -80,7 +84,12 @@ class LowLoss:
 
 @dataclass
 class Source:
-    """A calibrated acquisition, ready to be fitted."""
+    """A calibrated acquisition, ready to be fitted.
+
+    `elements` are those that can be answered for; `modelled` begins with them and goes on with edges that are
+    in view but too close to its ends. `group` labels pixels of like t/lambda, and `group_sums` are their
+    summed spectra, (groups, channels of the fit), dark level removed.
+    """
 
     header: Header
     core: SignalFile
@@ -91,6 +100,9 @@ class Source:
     energy_eV: np.ndarray
     channels: slice
     elements: list[str]
+    modelled: list[str]
+    group: np.ndarray
+    group_sums: np.ndarray
     reasons: dict[str, str]
     exposure_ratio: float | None
     config: Mapping[str, Any]
@@ -142,10 +154,13 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     noise = read_noise(config)
     block = int(options["fit"].get("block_pixels") or 1024)
     energy = core.energy_eV
-    total, scatter = _sums(core, block)
-    number = core.shape[0] * core.shape[1]
-    total -= noise.dark * number
-    start, stop = usable_window(energy, total)
+    low, notes = None, []
+    if "low_loss" in header.roles:
+        low, note = _open_low_loss(calibrated, core, noise, options, block)
+        notes += [note] if note else []
+    group = group_pixels(core, low, int(options["fit"].get("groups") or 16))
+    sums, excess = _sums(core, group, noise, block)
+    start, stop = usable_window(energy, sums.sum(0))
     if options["fit"].get("start_eV") is not None:
         start = float(options["fit"]["start_eV"])
     if options["fit"].get("stop_eV") is not None:
@@ -156,17 +171,11 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         raise SignalError(header.acquisition_id, "core_loss energy range", window, f"at least {MIN_CHANNELS}")
     channels = slice(int(chosen[0]), int(chosen[-1]) + 1)
     setting = setting_of(header.metadata)
-    notes = []
-    excess = _excess_noise(total, scatter, noise, number)
     if excess > EXCESS_NOISE:
         notes.append(f"noise is {excess:.2g} times what the detector's description says: errors are scaled")
         noise = Noise(noise.gain * excess, noise.read_noise * np.sqrt(excess), noise.dark)
     table = chosen_edges(list(options["elements"]))
-    elements, reasons = elements_in_view(table, start, stop)
-    low = None
-    if "low_loss" in header.roles:
-        low, note = _open_low_loss(calibrated, core, noise, options, block)
-        notes += [note] if note else []
+    elements, reasons, shown = elements_in_view(table, start, stop)
     times = [header.metadata.get(name) for name in ("exposure_s", "low_loss_exposure_s")]
     known = all(item is not None and item.value for item in times)
     ratio = float(times[0].value / times[1].value) if known else None
@@ -174,6 +183,7 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     for element in [name for name in elements if not np.any(sections[name].values_nm2_per_eV)]:
         elements.remove(element)
         reasons[element] = f"no cross-section of {table[element].name.replace('_', ' ')} in this source"
+    shown = [name for name in shown if np.any(sections[name].values_nm2_per_eV)]
     return Source(
         header=header,
         core=core,
@@ -184,6 +194,9 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         energy_eV=energy[channels],
         channels=channels,
         elements=elements,
+        modelled=elements + shown,
+        group=group,
+        group_sums=sums[:, channels],
         reasons=reasons,
         exposure_ratio=ratio,
         config=config,
@@ -191,26 +204,53 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     )
 
 
-def _sums(core: SignalFile, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Summed counts, and summed squares of second differences along energy, of every channel."""
-    total, scatter = np.zeros(core.shape[2]), np.zeros(core.shape[2])
-    for _, batch in fixed_batches(core, block):
-        total += batch.sum(0, dtype=np.float64)
-        second = batch[:, :-2] - 2 * batch[:, 1:-1] + batch[:, 2:]
-        scatter[1:-1] += np.einsum("ij,ij->j", second, second, dtype=np.float64)
-    return total, scatter
+def smooth_thickness(low: LowLoss, shape: tuple[int, int]) -> np.ndarray:
+    """t/lambda of every pixel for grouping, pooled over neighbours where counts are few."""
+    zero, total = low.zero_loss.reshape(shape), low.total.reshape(shape)
+    error = np.nanmedian(low.thickness_se)
+    side = next((side for side in (1, 3, 5, 7) if error / side < 0.03 or side >= max(shape)), 7)
+    if side > 1:
+        from scipy.ndimage import uniform_filter
+
+        zero, total = (uniform_filter(values, side, mode="nearest") for values in (zero, total))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.log(total / zero)
+    return np.where(np.isfinite(value), value, np.nan).ravel()
 
 
-def _excess_noise(total: np.ndarray, scatter: np.ndarray, noise: Noise, number: int) -> float:
-    """Variance of a channel as the data show it over what `noise` says.
+def group_pixels(core: SignalFile, low: LowLoss | None, groups: int) -> np.ndarray:
+    """Label of every pixel: groups of like t/lambda, one group without a low loss of its own."""
+    if low is None or low.shared:
+        return np.zeros(core.shape[0] * core.shape[1], dtype=np.int64)
+    return ll.group_by_thickness(smooth_thickness(low, core.shape[:2]), low.thickness_se / 3, groups)
+
+
+def one_hot(labels: np.ndarray, number: int) -> np.ndarray:
+    """(groups, pixels) float32 array: its product with spectra sums them by group."""
+    return (labels[None, :] == np.arange(number)[:, None]).astype(np.float32)
+
+
+def _sums(core: SignalFile, group: np.ndarray, noise: Noise, block: int) -> tuple[np.ndarray, float]:
+    """Summed counts of each group, dark level removed; how much more spectra scatter than `noise` says.
 
     Second differences along energy leave next to nothing of a spectrum but its noise, whose variance they
     multiply by six; the median over channels passes over lines. A point spread makes neighbours alike: then
-    this is too small, never too large.
+    the excess is too small, never too large.
     """
-    expected = 6 * (noise.gain * total + noise.read_noise**2 * number)
-    good = (total > max(50.0, 0.05 * np.median(total))) & (scatter > 0)
-    return float(np.median(scatter[good] / expected[good])) if good.sum() > 20 else 1.0
+    number = int(group.max()) + 1
+    sums = np.zeros((number, core.shape[2]))
+    scatter, expected = np.zeros(core.shape[2] - 2), np.zeros(core.shape[2] - 2)
+    every = max(group.size // BATCH // SCATTER_BATCHES, 1)
+    for index, (where, batch) in enumerate(fixed_batches(core, block)):
+        sums += one_hot(group[where], number) @ batch
+        if index % every == 0:
+            second = batch[:, :-2] - 2 * batch[:, 1:-1] + batch[:, 2:]
+            scatter += np.einsum("ij,ij->j", second, second, dtype=np.float64)
+            total = batch[:, 1:-1].sum(0, dtype=np.float64) - noise.dark * batch.shape[0]
+            expected += noise.gain * total + noise.read_noise**2 * batch.shape[0]
+    sums -= noise.dark * np.bincount(group, minlength=number)[:, None]
+    good = (expected > max(50.0, 0.05 * np.median(expected))) & (scatter > 0)
+    return sums, float(np.median(scatter[good] / (6 * expected[good]))) if good.sum() > 20 else 1.0
 
 
 def _open_low_loss(

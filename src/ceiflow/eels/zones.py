@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels import low_loss as ll
-from ceiflow.eels.design import build_design, elements_in_view
+from ceiflow.eels.design import build_design
 from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
+from ceiflow.eels.jitter import window_variance
 from ceiflow.eels.pixels import NO_SPREAD
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.table import chosen_edges
 
 DETECTION_SIGMA = 3.29
-# Starts and stops of the fit window for the systematic error: 5 x 4 windows.
-START_STEPS_EV = (0.0, 3.0, 6.0, 9.0, 12.0)
-STOP_STEPS_EV = (0.0, 15.0, 30.0, 45.0)
 Quantity = tuple[float, float, float, float]
 
 
@@ -158,48 +156,11 @@ def _fit_zone(source: Source, sums: ZoneSums, passes: int) -> ZoneFit:
     spread = NO_SPREAD
     if sums.low_weighted is not None:
         spread = ll.kernel(source.low.energy_eV, np.clip(sums.low_weighted, 0, None), step)
-    design = build_design(source.energy_eV, source.sections, source.elements, spread)
+    design = build_design(source.energy_eV, source.sections, source.modelled, spread)
     fit = fit_spectrum(counts, design, noise, passes, CURVATURE_SIGMA)
-    window = _window_variance(source, counts, spread, fit.curvature, noise, fit, passes)
-    return _zone_result(source, sums, fit, counts, noise, window)
-
-
-def _window_variance(
-    source: Source,
-    counts: np.ndarray,
-    spread: tuple[np.ndarray, int],
-    curvature: float,
-    noise: Noise,
-    full: SpectrumFit,
-    passes: int,
-) -> np.ndarray:
-    """Variance of the amplitudes over fit windows beyond what counting noise makes: (E,) array."""
-    energy = source.energy_eV
-    table = chosen_edges(source.elements)
-    deviations: list[list[float]] = [[] for _ in source.elements]
-    expected: list[list[float]] = [[] for _ in source.elements]
-    for begin in START_STEPS_EV:
-        for end in STOP_STEPS_EV:
-            if begin == 0 and end == 0:
-                continue
-            inside = (energy >= energy[0] + begin) & (energy <= energy[-1] - end)
-            names, _ = elements_in_view(table, energy[0] + begin, energy[-1] - end)
-            if set(names) != set(source.elements) or inside.sum() < 50:
-                continue
-            design = build_design(energy[inside], source.sections, source.elements, spread)
-            # The curvature belongs to the origin of the logarithm, which moves with the window: as a function
-            # of ln E it is the same.
-            trial = fit_spectrum(
-                counts[inside], design.with_background(full.exponent, curvature), noise, passes
-            )
-            for i in range(len(source.elements)):
-                deviations[i].append(trial.theta[i] - full.theta[i])
-                expected[i].append(max(trial.covariance[i, i] - full.covariance[i, i], 0.0))
-    variances = [
-        max(float(np.mean(np.square(d)) - np.mean(e)), 0.0) if d else 0.0
-        for d, e in zip(deviations, expected, strict=True)
-    ]
-    return np.array(variances)
+    number = len(source.elements)
+    window = window_variance(counts, design, noise, fit, number, passes)
+    return _zone_result(source, sums, fit.first(number), counts, noise, window)
 
 
 def _scale_errors(source: Source) -> np.ndarray:
