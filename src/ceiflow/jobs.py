@@ -1,4 +1,4 @@
-"""What stands between Snakemake and a stage: its log, its threads, and the handing-on of failed acquisitions."""
+"""What stands between Snakemake and a stage: log, threads, and the handing-on of failed acquisitions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
     os.environ.setdefault(_name, "1")
 
 from ceiflow.errors import CeiflowError, SignalError  # noqa: E402
-
-FAILED_COLUMNS = ("qc_status", "qc_reason")
+from ceiflow.signals import store  # noqa: E402
+from ceiflow.signals.store import Header, read_header  # noqa: E402
+from ceiflow.study.measurements import write_rows  # noqa: E402
 
 
 def run_stage(snakemake: Any, stage: Callable[[Any, Any, Any], None]) -> None:
@@ -33,18 +35,18 @@ def run_stage(snakemake: Any, stage: Callable[[Any, Any, Any], None]) -> None:
         configuration. Any other exception is a fault of the program, and fails the job.
     """
     with log_to(snakemake.log[0] if snakemake.log else None):
-        failed = failed_input(snakemake.input)
-        if failed is None:
+        header = failed_input(snakemake.input)
+        if header is None:
             try:
                 stage(snakemake.input, snakemake.output, snakemake.params)
             except SignalError as error:
                 if snakemake.params.get("config", {}).get("strict"):
                     raise
-                failed = {"qc_status": "failed", "qc_reason": str(error)}
-        if failed is not None:
-            print(failed["qc_reason"], file=sys.stderr)
+                header = replace(any_header(snakemake.input), status="failed", reason=str(error))
+        if header is not None:
+            print(header.reason, file=sys.stderr)
             for path in snakemake.output:
-                write_failed(Path(path), failed)
+                write_failed(Path(path), header)
 
 
 def run_job(snakemake: Any, job: Callable[[Any, Any, Any], None]) -> None:
@@ -75,42 +77,35 @@ def log_to(path: str | None) -> Iterator[None]:
             raise
 
 
-def failed_input(inputs: Any) -> dict[str, Any] | None:
-    """What a stage's `signal` or `fit` says of its failure; None if both are sound or there is none."""
-    from ceiflow.signals.store import read_header
-
-    for name, path in inputs.items():
-        if name in ("signal", "fit"):
-            header = read_header(Path(path))
-            if header.status == "failed":
-                return {
-                    "qc_status": "failed",
-                    "qc_reason": header.reason,
-                    "metadata": {
-                        name: {"value": value.value, "origin": value.origin}
-                        for name, value in header.metadata.items()
-                    },
-                    "sources": header.source,
-                }
-    return None
+def failed_input(inputs: Any) -> Header | None:
+    """Header of a stage's `signal` or `fit` that failed; None if both are sound or there is none."""
+    headers = [read_header(path) for name, path in inputs.items() if name in ("signal", "fit")]
+    return next((header for header in headers if header.status == "failed"), None)
 
 
-def write_failed(path: Path, failed: dict[str, Any]) -> None:
+def any_header(inputs: Any) -> Header:
+    """What is known of the acquisition that a stage could not use."""
+    return read_header(inputs["signal"])
+
+
+def write_failed(path: Path, header: Header) -> None:
     """An output that holds nothing but status and reason, in the form that its readers take."""
     if path.suffix == ".h5":
-        from ceiflow.signals.store import create_h5
-
-        with create_h5(path) as file:
-            file.attrs["status"] = "failed"
-            file.attrs["reason"] = failed["qc_reason"]
-            file.attrs["metadata"] = json.dumps(failed.get("metadata", {}), sort_keys=True)
-            file.attrs["source"] = json.dumps(failed.get("sources", []), sort_keys=True)
+        store.write_failed(path, header, header.reason)
     elif path.suffix == ".json":
-        path.write_text(json.dumps(failed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        metadata = {
+            name: {"value": item.value, "origin": item.origin} for name, item in header.metadata.items()
+        }
+        summary = {
+            "acquisition_id": header.acquisition_id,
+            "qc_status": "failed",
+            "qc_reason": header.reason,
+            "metadata": metadata,
+            "sources": header.source,
+        }
+        path.write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     elif path.name == "measurements.tsv":
-        from ceiflow.study.measurements import write_rows
-
         write_rows(path, [])
     else:
-        reason = " ".join(failed["qc_reason"].split())
-        path.write_text("\t".join(FAILED_COLUMNS) + f"\nfailed\t{reason}\n", encoding="utf-8")
+        reason = " ".join(header.reason.split())
+        path.write_text(f"qc_status\tqc_reason\nfailed\t{reason}\n", encoding="utf-8")

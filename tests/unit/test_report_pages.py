@@ -73,9 +73,14 @@ def assemble(*blocks) -> str:
     return '<main><h2 id="quality">Quality</h2>' + "".join(str(block) for block in blocks) + "</main>"
 
 
+def at(folder) -> Results:
+    """Results of a study folder, with its sheet."""
+    return Results(folder, folder.parent / "config" / "cells.tsv")
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return Results(fake_results.make(tmp_path_factory.mktemp("study")))
+    return at(fake_results.make(tmp_path_factory.mktemp("study")))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +94,7 @@ def executed(results, root):
     ):
         source = root / "notebooks" / notebook
         output = folder / f"{name}.ipynb"
-        report.execute(source, output, {"results": results.folder, **more}, cwd=results.study)
+        report.execute(source, output, {"results": results.folder, **more}, cwd=results.folder.parent)
         report.render(output, folder / page)
         made[name] = (output, folder / page)
     return made
@@ -126,7 +131,7 @@ def test_pages_do_not_name_this_machine(executed, results):
     for pair in executed.values():
         for path in pair:
             text = path.read_text(encoding="utf-8")
-            assert str(results.study) not in text
+            assert str(results.folder.parent) not in text
             assert str(Path.home()) + "/" not in text
             assert str(Path(sys.prefix)) not in text
 
@@ -155,7 +160,7 @@ def test_same_results_give_the_same_bytes_without_a_home(executed, results, root
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(root / "src")}
     done = subprocess.run(
         [*command, "results/again/cells/N1.html"],
-        cwd=results.study,
+        cwd=results.folder.parent,
         env=environment,
         capture_output=True,
         text=True,
@@ -190,7 +195,7 @@ def test_the_answer_comes_from_the_claims(results):
 
 @pytest.mark.parametrize("which", [{"empty": True}, {"failed": True}, {"densities": False}])
 def test_pages_of_little(tmp_path, which):
-    results = Results(fake_results.make(tmp_path, **which))
+    results = at(fake_results.make(tmp_path, **which))
     text = assemble(study.head(results), *(getattr(study, name)(results) for name in SECTIONS))
     check(text)
     for name in ("N1", "S1", "unheard-of"):
@@ -204,12 +209,12 @@ def test_pages_of_little(tmp_path, which):
 
 
 def test_a_folder_without_anything_still_gives_a_page(tmp_path):
-    results = Results(tmp_path / "results")
+    results = at(tmp_path / "results")
     check(assemble(study.head(results), *(getattr(study, name)(results) for name in SECTIONS)))
 
 
 def test_cell_page_says_what_missing_angles_cost(tmp_path):
-    results = Results(fake_results.make(tmp_path, densities=False))
+    results = at(fake_results.make(tmp_path, densities=False))
     text = str(cell.acquisitions(results, "S1"))
     assert "Absolute areal densities of C, O, Mn are not identifiable: convergence or collection" in text
     assert "compare shapes, not amounts" in text
@@ -218,14 +223,14 @@ def test_cell_page_says_what_missing_angles_cost(tmp_path):
 
 
 def test_not_identifiable_is_grouped_by_reason(tmp_path):
-    results = Results(fake_results.make(tmp_path, densities=False))
+    results = at(fake_results.make(tmp_path, densities=False))
     text = re.sub(r"<[^>]*>", " ", str(study.limits(results)))
     assert "C areal density, O areal density, Mn areal density" in text
     assert text.count("convergence or collection angle missing") == 1
 
 
 def test_representative_is_the_median_and_not_the_prettiest(tmp_path):
-    results = Results(fake_results.make(tmp_path))
+    results = at(fake_results.make(tmp_path))
     results.measured("S1_eels_si", "layer_thickness_nm")["value"] = "20"
     results.measured("S2_eels_si", "layer_thickness_nm")["value"] = "10"
     cells = ["N1", "N2", "S1", "S2"]

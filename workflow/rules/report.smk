@@ -147,7 +147,7 @@ rule cell_page:
             "<results>/tables/{table}.tsv",
             table=["acquisitions", "measurements", "cells"],
         ),
-        study=["<results>/study/config.yaml", config["cells"]],
+        sheet=config["cells"],
         drawn=cell_files,
     output:
         notebook="<results>/reports/cells/{cell}.ipynb",

@@ -8,7 +8,8 @@ from ceiflow.jobs import run_job
 def render_page(input, output, params):
     from ceiflow import report
 
-    parameters = {"results": Path(output.page).parents[params.depth], **params.parameters}
+    results = Path(output.page).parents[params.depth]
+    parameters = {"results": results, "sheet": Path(input.sheet), **params.parameters}
     failed = Path(snakemake.log[0]).with_suffix(".ipynb")  # kept with its error, for whoever has to mend it
     report.execute(input.notebook, output.notebook, parameters, failed=failed)
     report.render(output.notebook, output.page)

@@ -27,13 +27,13 @@ class Results:
     ----------
     folder : path
         The `results` folder of a study.
-    study : path, optional
-        The study folder, for the cells sheet; the parent of `folder` when left out.
+    sheet : path
+        The cells sheet.
     """
 
-    def __init__(self, folder: str | Path, study: str | Path | None = None):
+    def __init__(self, folder: str | Path, sheet: str | Path = "config/cells.tsv"):
         self.folder = Path(folder)
-        self.study = Path(study) if study is not None else self.folder.parent
+        self._sheet = Path(sheet)
 
     def table(self, name: str) -> Rows:
         """Rows of `tables/{name}.tsv`."""
@@ -55,9 +55,7 @@ class Results:
     @cached_property
     def sheet(self) -> Rows:
         """The cells sheet as the author wrote it."""
-        path = self.config.get("cells") or "config/cells.tsv"
-        # The results may lie elsewhere than in the study, which is then the folder that pages are made in.
-        return rows(self.study / path) or rows(path)
+        return rows(self._sheet)
 
     @cached_property
     def cells(self) -> Rows:
