@@ -28,6 +28,8 @@ VACUUM_SHARE = 0.02
 #: Variance of a pixel is at least this share of a bright pixel's. Where hardly anything was counted the fit's
 #: own variance is nearly nothing, and faint tails of the probe would outweigh the edge they come from.
 LEAST_VARIANCE_SHARE = 0.25
+#: Counts are not divided by a transmission that is noisier than this from pixel to pixel.
+LARGEST_SHARE_NOISE = 0.05
 #: A map shows a particle if inside and outside differ by this many standard deviations of the smoothed map.
 LEAST_CONTRAST = 6.0
 
@@ -77,8 +79,12 @@ def for_geometry(maps: FitMaps) -> FitMaps:
     """The same maps as a profile wants them: vacuum holds nothing, and no pixel is known without error."""
     total = maps.single.get("total_counts")
     counts, counts_std = {}, {}
-    for name, values in maps.counts.items():
-        deviation = maps.counts_std[name]
+    transmitted = _transmitted(maps)
+    misfit = np.sqrt(np.fmax(maps.single.get("reduced_chi2", np.ones(maps.shape)), 1.0))
+    for name in maps.counts:
+        values = maps.counts[name] / transmitted
+        # A spectrum that its model misses is known no better than it is missed.
+        deviation = maps.counts_std[name] / transmitted * misfit
         good = np.isfinite(values) & np.isfinite(deviation)
         least = LEAST_VARIANCE_SHARE * np.quantile(deviation[good] ** 2, 0.8) if good.any() else 0.0
         vacuum = np.zeros(values.shape, dtype=bool)
@@ -87,6 +93,28 @@ def for_geometry(maps: FitMaps) -> FitMaps:
         counts[name] = np.where(vacuum, 0.0, values)
         counts_std[name] = np.sqrt(np.where(vacuum, least, np.maximum(deviation**2, least)))
     return replace(maps, counts=counts, counts_std=counts_std)
+
+
+def _transmitted(maps: FitMaps) -> FloatArray:
+    """Share of the beam's current in each pixel that the spectrometer still sees, 1 on the median.
+
+    Counts per atom fall with thickness, since electrons are scattered out of the aperture: a layer's counts
+    are then not proportional to its depth, and its edges seem further out. Areal densities are, so their
+    ratio is that share; where there are none, or only noisy ones, nothing is corrected.
+    """
+    ratios = []
+    for name in sorted(set(maps.areal) & set(maps.counts)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = _positive(maps.counts[name] / maps.areal[name])
+        if np.isfinite(ratio).sum() >= 0.5 * ratio.size:
+            ratios.append(ratio / np.nanmedian(ratio))
+    if not ratios:
+        return np.ones(maps.shape)
+    share = np.ones(maps.shape)
+    known = np.any(np.isfinite(ratios), axis=0)
+    share[known] = np.nanmedian(np.array(ratios)[:, known], axis=0)
+    noise = float(np.sqrt(np.nanmedian(_own_variance(np.where(known, share, np.nan)))))
+    return np.clip(share, 0.5, 2.0) if noise < LARGEST_SHARE_NOISE else np.ones(maps.shape)
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,11 @@ class Choice:
         In words.
     reason : str
         Why there is nothing to measure; empty if there is.
+    unmarked : str
+        Why nothing that was quantified can show a layer; empty if something can. The surface is there
+        all the same.
+    no_carbon : str
+        Why carbon is not among the species; empty if it is.
     """
 
     values: FloatArray
@@ -116,6 +149,8 @@ class Choice:
     species: list[Species]
     what: str
     reason: str = ""
+    unmarked: str = ""
+    no_carbon: str = ""
 
 
 def choose(maps: FitMaps, settings: dict) -> Choice:
@@ -136,8 +171,8 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
         ratios = _ratios(maps, weights, settings["reference"], OXIDE_METALS_PER_NM3)
         species = [_species("particle", values, variance, particle=True)]
         species += [_light(maps, name, ratios) for name in layer_elements]
-        reason = "" if layer_elements else "no layer element was quantified"
-        return Choice(values, variance, level, sigma, species, "+".join(weights), reason)
+        unmarked = _unmarked(maps, settings["layer_elements"], layer_elements, ratios)
+        return Choice(values, variance, level, sigma, species, "+".join(weights), "", unmarked, missing_carbon(maps))
     found = _combined(maps, ["C"]) if _usable(maps, "C") else None
     rest = [
         name for name in dict.fromkeys([*layer_elements, "O", "F"]) if name != "C" and _usable(maps, name)
@@ -162,6 +197,24 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
     empty = np.full(maps.shape, np.nan)
     why = "no surface in view: no map of the particle's elements has an inside and an outside"
     return Choice(empty, empty, 0.0, 1.0, [], "nothing", why)
+
+
+def _unmarked(maps: FitMaps, asked, usable, ratios) -> str:
+    """Why no element can show a layer, in words; empty if one can.
+
+    Carbon shows a layer by geometry alone. Any other element stands on the edges of the particle's own (F on
+    the tail of Mn): it is believed only where its amount can be held against that of a dense layer.
+    """
+    if "C" in usable or any(name in ratios for name in usable):
+        return ""
+    parts = [maps.identifiable.get(name) or f"{name} was not quantified" for name in asked if name not in usable]
+    parts += [f"how much {name} a layer would give is not known" for name in usable]
+    return "no element shows a layer: " + "; ".join(parts)
+
+
+def missing_carbon(maps: FitMaps) -> str:
+    """Why carbon is not there, in words; empty if it is."""
+    return "" if _usable(maps, "C") else maps.identifiable.get("C") or "C was not quantified"
 
 
 def _usable(maps: FitMaps, name: str) -> bool:

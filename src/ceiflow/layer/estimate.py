@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import profile as _p
-from ceiflow.layer.batch import Batch, Fit
+from ceiflow.layer.batch import THICKNESS, Batch, Fit
+from ceiflow.layer.mixed import mean_thickness, mixed_segments
 from ceiflow.layer.profile import Profile, Species
 
 FloatArray = NDArray[np.float64]
 
 #: chi-square of the mean profile that a layer has to win before its amplitude is taken from the data.
 LEAST_CHI2_GAIN = 20.0
+#: What the grid of pixels and edges that no Gaussian blurs add to the error of each segment, in pixels.
+SHAPE_PIXELS = 0.03
 #: A shell is tried up to this radius, in units of the fitted depth: beyond, a limb is a slab over that range.
 LARGEST_RADIUS = 100.0
 
@@ -171,7 +174,7 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
     null = inflation * _p.null_std(kind, batch, fitted)
     known = source != "none"
     lod = _limits(kind, batch, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
-    own = inflation * fitted.own_std()
+    own = np.hypot(inflation * fitted.own_std(), SHAPE_PIXELS * pixel_nm)
     n_shared = len(fitted.shared_names)
     if n_shared and fitted.sensitivity.shape[2] == n_shared:
         common = inflation**2 * fitted.common_covariance()
@@ -183,6 +186,13 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
         thin = fitted.thickness < lod
         std = np.where(thin, np.minimum(std, lod / 2), std)
         own = np.where(thin, np.minimum(own, lod / 2), own)
+    segment_chi2 = fitted.chi2 / np.maximum(fitted.n_data - fitted.local.shape[1], 1.0)
+    if source == "profile":
+        prior, limits = (float(fitted.x_in.mean()), 2 * pixel_nm), (0.0, max_thickness_nm)
+        mixed = mixed_segments(segment_chi2)
+        fitted.local[:, THICKNESS], of_mean = mean_thickness(kind, batch, fitted, mixed, limits, prior)
+        own = np.where(mixed, np.hypot(inflation * of_mean, SHAPE_PIXELS * pixel_nm), own)
+        std = np.sqrt(own**2 + np.diag(common))
     with np.errstate(invalid="ignore"):
         # Neither a limit beyond what is looked for nor a value that may as well be zero says anything.
         blind = ~(lod < max_thickness_nm) | ((fitted.thickness > lod) & (fitted.thickness < 1.645 * std))
@@ -209,7 +219,7 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
         amplitude={species[s].name: float(fitted.amplitude[s]) for s in light},
         amplitude_std={species[s].name: fitted.shared_std(f"amplitude:{s}") for s in light},
         amplitude_source=source,
-        segment_chi2=fitted.chi2 / np.maximum(fitted.n_data - fitted.local.shape[1], 1.0),
+        segment_chi2=segment_chi2,
         chi2_per_dof=float(fitted.chi2.sum() / dof),
         significance=float(np.sqrt(max(gain, 0.0))),
         notes=notes,

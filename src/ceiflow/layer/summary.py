@@ -25,6 +25,8 @@ LAYER_COLUMNS = (
 )  # fmt: skip
 #: A spread needs this many points.
 LEAST_POINTS = 4
+#: A segment below this share of the usual thickness may be covered in part.
+PARTLY_COVERED = 0.6
 #: Share of the surface on which the quoted limit of an acquisition is kept.
 LIMIT_QUANTILE = 0.9
 
@@ -52,6 +54,8 @@ class Trace:
         Thickness below which no mean is called different from zero.
     sys_relative, sys_nm : float
         Known systematic error, relative to the thickness and in nm.
+    partly_covered : bool
+        Segments are about as long as bare runs: one may be covered in part.
     closed : bool
         The only stretch is a whole contour.
     note : str
@@ -73,6 +77,7 @@ class Trace:
     floor_nm: float = 0.0
     sys_relative: float = 0.0
     sys_nm: float = 0.0
+    partly_covered: bool = False
     closed: bool = False
     note: str = ""
     extra: dict = field(default_factory=dict)
@@ -131,6 +136,12 @@ def thickness_limit(trace: Trace) -> float | None:
 def layer_rows(trace: Trace | None, reason: str, seed: int, resamples: int) -> list[Measurement]:
     """The six layer endpoints.
 
+    `layer_thickness_nm` is the mean over the covered part of the surface that was analysed, and its `se_stat`
+    is the error of measuring that: how far the mean over other surface of the same particle lies is no part
+    of it (that is what regions, particles and cells are for; the thickness along the arc tells how far the
+    mean of a stretch strays). `se_sys` holds what more counts would not mend: see `_systematic` and
+    `_coverage_shift`.
+
     Parameters
     ----------
     trace : Trace or None
@@ -178,9 +189,23 @@ def layer_rows(trace: Trace | None, reason: str, seed: int, resamples: int) -> l
 _NEED_A_LIMIT = ("layer_equivalent_thickness_nm", "layer_coverage", "layer_longest_bare_nm")
 
 
-def _systematic(trace: Trace, value: float) -> float | None:
-    size = float(np.hypot(trace.sys_relative * value, trace.sys_nm))
+def _systematic(trace: Trace, value: float, extra_nm: float = 0.0) -> float | None:
+    """Known systematic error of a mean thickness; None where none is known."""
+    size = float(np.hypot(trace.sys_relative * value, np.hypot(trace.sys_nm, extra_nm)))
     return size if size > 0 else None
+
+
+def _coverage_shift(t, length) -> float:
+    """What the mean of the covered part hangs on where a segment is covered in part.
+
+    A thin segment is a thin layer all over, or a thick one on some of its length: the means of these two
+    readings differ. The middle between them is taken, and half the difference is the error.
+    """
+    usual = float(np.median(t))
+    if usual <= 0:
+        return 0.0
+    share = np.where(t < PARTLY_COVERED * usual, np.clip(t / usual, 0.0, 1.0), 1.0)
+    return 0.5 * (float(length @ t / (length @ share)) - float(length @ t / length.sum()))
 
 
 def _weighted_mean(t, length, covariance):
@@ -195,8 +220,11 @@ def _mean_covered(trace, t, length, present, covariance, limit):
             "layer", "layer_thickness_nm", limit, n=len(t), note="nothing above the detection limit"
         )
     value, error = _weighted_mean(t[present], length[present], covariance[np.ix_(present, present)])
+    extra = _coverage_shift(t[present], length[present]) if trace.partly_covered else 0.0
+    value += extra
+    systematic = _systematic(trace, value, extra)
     return Measurement(
-        "layer", "layer_thickness_nm", value, error, _systematic(trace, value), limit, "identified", n
+        "layer", "layer_thickness_nm", value, error, systematic, limit, "identified", n
     )
 
 

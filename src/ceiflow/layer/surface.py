@@ -18,6 +18,8 @@ FloatArray = NDArray[np.float64]
 STEP_PIXELS = 0.25
 #: A particle has at least this many pixels, whatever its size in nm: below, an island is noise.
 MIN_PIXELS = 12
+#: A map narrower than this has no margin across: its frame is the side of a line, not the end of the view.
+NARROW_PIXELS = 6
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,21 @@ def distance_and_position(
     return signed.reshape(shape), surface.position_nm[index].reshape(shape), index.reshape(shape)
 
 
+def free_length(surface: Surface) -> FloatArray:
+    """Length in nm from every contour point along its outward normal to the frame.
+
+    Across a map of fewer than six rows or columns the frame does not count, as in `trace_surface`.
+    """
+    free = np.full(len(surface.points), np.inf)
+    for axis, size in enumerate(surface.inside.shape):
+        along = surface.normals[:, axis]
+        if size < NARROW_PIXELS and max(surface.inside.shape) >= NARROW_PIXELS:
+            continue
+        room = np.where(along > 0, size - 0.5 - surface.points[:, axis], surface.points[:, axis] + 0.5)
+        free = np.minimum(free, np.maximum(room, 0.0) / np.maximum(np.abs(along), 1e-9))
+    return free * surface.pixel_size_nm
+
+
 def _clean(values, level, pixel_size_nm, min_diameter_nm, fill_holes):
     """Mask of the particles, and the field without islands and holes."""
     from scipy import ndimage
@@ -328,7 +345,7 @@ def _near_frame(points, normals, shape, margin, view):
     """Points too near to the frame, or that look out of it."""
     out = np.zeros(len(points), dtype=bool)
     for axis in (0, 1):
-        narrow = shape[axis] < 6
+        narrow = shape[axis] < NARROW_PIXELS
         edge = (0.0 if narrow else 1.0) if margin is None else margin
         position = points[:, axis]
         out |= (position < edge - 0.5) | (position > shape[axis] - 0.5 - edge)

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ceiflow.layer.edge import fit_edge
 from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
 from ceiflow.layer.estimate import estimate
+from ceiflow.layer.lines import line_axis, line_distance, trace_lines
+from ceiflow.layer.mixed import mixed_segments
 from ceiflow.layer.profile import Profile, detection_floor_nm
 from ceiflow.layer.segments import Segments, divide, split
 from ceiflow.layer.summary import LIMIT_QUANTILE, Trace
-from ceiflow.layer.surface import Surface, distance_and_position, trace_surface
+from ceiflow.layer.surface import NARROW_PIXELS, Surface, distance_and_position, free_length, trace_surface
 
 FloatArray = NDArray[np.float64]
 
@@ -20,9 +23,12 @@ FloatArray = NDArray[np.float64]
 LARGEST_SEGMENT = 5.0
 #: Target of the detection limit: what an absence claim commonly asks, or three quarters of a pixel.
 TARGET_NM, TARGET_PIXELS = 1.9, 0.75
-#: A segment whose chi-square is this many times the usual one holds several thicknesses: it is cut in two,
-#: twice at most, down to this share of the usual length.
-MIXED_CHI2, MIXED_SHARE = 2.0, 0.25
+#: A segment that holds several thicknesses is cut in two, twice at most, down to this share of the usual length.
+MIXED_SHARE = 0.25
+#: Error of a thickness from the shapes of pixel and probe, which no Gaussian describes, in pixels.
+SHAPE_PIXELS = 0.05
+#: Beyond the layer so many pixels have to be in view, to know what lies outside of it.
+ROOM_PIXELS = 2.0
 #: Depth of the profile inside the particle: enough to know its level and slope.
 INNER_NM, INNER_PIXELS = 12.0, 5.0
 
@@ -74,34 +80,119 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
     settings : dict
         The configuration's `layer`.
     """
-    smooth = _smooth(choice.values, choice.sigma_pixels)
-    view = min(settings["max_thickness_nm"] / 2, 0.3 * max(smooth.shape) * pixel_nm)
-    surface = trace_surface(
-        smooth,
-        choice.level,
-        pixel_nm,
-        smooth_nm=max(2.0, choice.sigma_pixels) * pixel_nm,
-        view_nm=view,
-        facing_nm=settings["max_thickness_nm"],
-        min_diameter_nm=6 * pixel_nm,
-    )
-    distance, position, index = distance_and_position(surface)
+    needed = min(settings["max_thickness_nm"] / 2, 0.3 * max(choice.values.shape) * pixel_nm)
+    # Where the view ends early, what there is of it is used, and its length is said.
+    views = (needed, needed / 2, needed / 4, 0.5 * pixel_nm)
+    # A line has one surface or two: there is no better place to prefer.
+    views = views[-1:] if min(choice.values.shape) < NARROW_PIXELS else views
+    for view in views:
+        found = _seen(choice, pixel_nm, settings, view)
+        if choice.reason or found.surface.length_nm > 0:
+            break
+    if choice.reason or found.surface.length_nm == 0:
+        found.reason = choice.reason or _why_no_surface(found.surface)
+        return found
+    found = _measured(found, choice, pixel_nm, settings)
+    profile = found.profile
+    if profile.amplitude_source == "profile" and view == needed and profile.present.any():
+        # A layer that is thinner than was allowed for needs less view: more of the surface can be analysed.
+        thick = float(np.quantile(profile.thickness_nm[profile.present], 0.9))
+        enough = thick + ROOM_PIXELS * pixel_nm + profile.blur_nm
+        if enough < 0.95 * view:
+            more = _seen(choice, pixel_nm, settings, enough)
+            if more.surface.length_nm > 1.02 * found.surface.length_nm:
+                found = _measured(more, choice, pixel_nm, settings)
+    if not choice.unmarked:
+        found = _refined(found, choice, pixel_nm, settings)
+    profile = found.profile
+    found.notes += profile.notes
+    room = room_nm(found)
+    short = float(room.min()) < needed
+    if short and view < needed:
+        found.notes.append(f"only {room.min():.3g} nm of vacuum in view")
+    beyond = profile.present & (profile.thickness_nm > room - 0.5 * pixel_nm)
+    if beyond.any():
+        profile.present = profile.present & ~beyond
+        profile.thickness_nm = np.where(beyond, np.nan, profile.thickness_nm)
+        profile.lod_nm = np.where(beyond, np.nan, profile.lod_nm)
+        found.notes.append(f"{int(beyond.sum())} of {len(beyond)} segments: the layer goes on beyond the view")
+    found.notes += _line_notes(found)
+    found.trace = _trace(found, pixel_nm)
+    if profile.amplitude_source == "none":
+        parts = [profile.notes[-1], "" if choice.unmarked else choice.no_carbon]
+        parts.append(f"only {room.min():.3g} nm of vacuum in view" if short else "")
+        found.reason = "; ".join(dict.fromkeys(part for part in parts if part))
+    elif not np.isfinite(profile.thickness_nm).any() and found.notes:
+        found.reason = found.notes[-1]
+    return found
+
+
+def room_nm(found: Found) -> FloatArray:
+    """Length in view outside the surface, the least within each segment."""
+    free, of_point = free_length(found.surface), found.segments.of_point
+    return np.array([np.min(free[of_point == k]) for k in range(len(found.segments))])
+
+
+def _line_notes(found: Found) -> list[str]:
+    """What a line scan leaves open about distances."""
+    axis = line_axis(found.surface.inside.shape)
+    if axis is None:
+        return []
+    used = found.surface.used
+    at, number = found.surface.points[used, axis], found.surface.stretch[used]
+    step = max((np.ptp(at[number == k]) for k in np.unique(number)), default=0.0) * found.surface.pixel_size_nm
+    more = f", the surface {step:.2g} nm apart from line to line (inclined, or drifted)" if step else ""
+    return [f"line scan: distances along the line{more}"]
+
+
+def edge_std_nm(found: Found) -> float | None:
+    """Standard error of the surface's position, median over segments; None without a fitted edge."""
+    if found.profile is None or not len(found.profile.x_in_std_nm):
+        return None
+    return float(np.median(found.profile.x_in_std_nm))
+
+
+def _seen(choice: Choice, pixel_nm: float, settings: dict, view_nm: float) -> Found:
+    """Surface with at least `view_nm` in view outside it, distances, segments."""
+    axis = line_axis(choice.values.shape)
+    facing = settings["max_thickness_nm"]
+    if axis is None:
+        surface = trace_surface(
+            _smooth(choice.values, choice.sigma_pixels),
+            choice.level,
+            pixel_nm,
+            smooth_nm=max(2.0, choice.sigma_pixels) * pixel_nm,
+            view_nm=view_nm,
+            facing_nm=facing,
+            min_diameter_nm=6 * pixel_nm,
+        )
+        distance, position, index = distance_and_position(surface)
+    else:
+        along = (0.0, choice.sigma_pixels) if axis == 1 else (choice.sigma_pixels, 0.0)
+        smooth = _smooth(choice.values, along)
+        surface = trace_lines(
+            smooth, choice.level, pixel_nm, axis=axis, view_nm=view_nm, facing_nm=facing
+        )
+        distance, position, index = line_distance(surface, axis)
     segments = divide(surface, settings["segment_nm"])
-    found = Found(
+    return Found(
         surface, segments, settings["segment_nm"], distance, position, index, segments.of_pixels(index)
     )
-    if choice.reason or surface.length_nm == 0:
-        found.reason = choice.reason or _why_no_surface(surface)
-        return found
-    length = settings["segment_nm"]
+
+
+def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Found:
+    """Profile and thickness; segments grow until the limit is worth having."""
+    length, surface = settings["segment_nm"], found.surface
     while True:
         found = _divided(divide(surface, length), found, length)
         found.profile = _profile(found, choice, pixel_nm, settings)
+        known = found.profile.amplitude_source != "none"
+        if not known:
+            break
         limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
         target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
         longest = min(LARGEST_SEGMENT * settings["segment_nm"], surface.length_nm)
-        known = found.profile.amplitude_source != "none"
-        if not (known and limit > target) or length >= 0.99 * longest:
+        if limit <= target or length >= 0.99 * longest:
             break
         length = min(length * float(np.clip((limit / target) ** 2, 1.2, 4.0)), longest)
     if length > 1.01 * settings["segment_nm"]:
@@ -110,11 +201,6 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         )
     if known and limit > target:
         found.notes.append(f"few counts: detection limit {limit:.2g} nm")
-    found = _refined(found, choice, pixel_nm, settings)
-    found.notes += found.profile.notes
-    found.trace = _trace(found, pixel_nm)
-    if found.profile.amplitude_source == "none":
-        found.reason = found.profile.notes[-1]
     return found
 
 
@@ -143,8 +229,7 @@ def _refined(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> F
         profile = found.profile
         if profile.amplitude_source != "profile":
             break
-        usual = float(np.median(profile.segment_chi2))
-        bad = (profile.segment_chi2 > MIXED_CHI2 * usual) & (profile.segment_chi2 > usual + MIXED_CHI2 / 4)
+        bad = mixed_segments(profile.segment_chi2)
         finer = split(found.surface, found.segments, bad, max(pixel_nm, MIXED_SHARE * settings["segment_nm"]))
         if len(finer) == len(found.segments):
             break
@@ -155,16 +240,22 @@ def _refined(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> F
 
 def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Profile:
     deepest = float(-np.nanmin(np.where(found.segment_map >= 0, found.distance_nm, np.nan), initial=0.0))
-    inner = max(INNER_NM, INNER_PIXELS * pixel_nm)
+    inner = min(max(INNER_NM, INNER_PIXELS * pixel_nm), max(0.8 * deepest, 3 * pixel_nm))
+    distance, segment = found.distance_nm.ravel(), found.segment_map.ravel()
+    if choice.unmarked:
+        outer = settings["max_thickness_nm"]
+        return fit_edge(
+            distance, segment, choice.species[0], len(found.segments), pixel_nm, inner, outer, choice.unmarked
+        )
     return estimate(
-        found.distance_nm.ravel(),
-        found.segment_map.ravel(),
+        distance,
+        segment,
         choice.species,
         len(found.segments),
         found.segments.radius_nm,
         pixel_nm,
         max_thickness_nm=settings["max_thickness_nm"],
-        inner_nm=min(inner, max(0.8 * deepest, 3 * pixel_nm)),
+        inner_nm=inner,
         detection_sigma=settings["detection_sigma"],
     )
 
@@ -187,7 +278,20 @@ def _trace(found: Found, pixel_nm: float) -> Trace:
         inner=inner,
         common_covariance_nm2=profile.common_covariance_nm2,
         floor_nm=detection_floor_nm(pixel_nm, profile.blur_nm),
+        sys_nm=_systematic_nm(profile, pixel_nm),
+        partly_covered=True,
         sys_relative=REFERENCE_RELATIVE_SYS if by_reference else 0.0,
         closed=bool(found.surface.used.all() and found.surface.n_stretches == 1),
         note="thickness at the density of the reference composition" if by_reference else "",
     )
+
+
+def _systematic_nm(profile: Profile, pixel_nm: float) -> float:
+    """Systematic error of a mean thickness: what lies between the kernels, and the shape of pixel and probe.
+
+    A facet is no slab and a particle no sphere: the truth lies somewhere between the two kernels, evenly, so
+    far as is known. Edges that are not blurred by a Gaussian move by some hundredths of a pixel.
+    """
+    both = [item["thickness_nm"] for item in profile.compared.values() if np.isfinite(item["thickness_nm"])]
+    between = np.ptp(both) / np.sqrt(12) if len(both) > 1 and profile.present.any() else 0.0
+    return float(np.hypot(between, SHAPE_PIXELS * pixel_nm))

@@ -1,0 +1,235 @@
+"""How near to the truth is the layer in spectrum images, and do its intervals cover?
+
+    python benchmarks/layer/accuracy.py --source maps --repeats 2
+    python benchmarks/layer/accuracy.py --source spectra --repeats 1
+
+`maps` draws count maps of a simulated particle with Poisson noise: geometry alone. `spectra` records whole
+dual spectrum images with `ceiflow.phantom`, and calibrates and fits them first. Truth is the mean thickness
+along the arc of each analysed segment. Prints one row for every true thickness, dose and shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ceiflow.layer.elements import FitMaps, choose, read_fit
+from ceiflow.layer.summary import layer_rows
+from ceiflow.layer.trace import find_layer
+from ceiflow.phantom.geometry import BARE_BELOW_NM, Scene, make_arc, pixel_paths, surface_in_view
+from ceiflow.signals.store import Header
+from ceiflow.study import load_config
+from ceiflow.study.metadata import METADATA, MISSING, Value
+
+SHAPE, PIXEL_NM = (30, 44), 2.0
+THICKNESSES, DOSES, KINDS = (0.0, 1.0, 2.0, 5.0, 10.0), (750.0, 3000.0), ("sphere", "facet")
+#: Counts per nm of path and e/A^2 of a 2 nm pixel as C K and Mn L edges give them, and the variance that
+#: the fit of the background below them adds.
+SIGNAL, BACKGROUND = {"Mn": 0.0012, "C": 0.008}, {"Mn": 0.04, "C": 0.12}
+#: What a layer is made of in `spectra`.
+COMPOSITION = {"Li2CO3": 0.35, "ROCO2Li": 0.30, "polyether": 0.25, "LiF": 0.06, "LixPOyFz": 0.04}
+ELEMENTS = ("C", "O", "F", "Mn", "Co", "Ni")
+
+
+@dataclass
+class Tally:
+    """Sums over acquisitions of one row of the table."""
+
+    error: list = field(default_factory=list)
+    inside: list = field(default_factory=list)
+    false: list = field(default_factory=list)
+    missed: list = field(default_factory=list)
+    mean_error: list = field(default_factory=list)
+    mean_z: list = field(default_factory=list)
+    fraction: list = field(default_factory=list)
+    limit: list = field(default_factory=list)
+    said: list = field(default_factory=list)
+
+
+def scene(rng: np.random.Generator, kind: str, thickness: float, bare: float) -> Scene:
+    """A particle with its layer: shape, relief and bare runs drawn."""
+    arc = make_arc(
+        rng, 400.0, thickness_nm=thickness, sd_nm=0.1 * thickness, bare_fraction=bare, relief_nm=0.3
+    )
+    return Scene(
+        kind=kind,
+        arc=arc,
+        radius_nm=float(rng.uniform(70, 350)),
+        depth_nm=float(rng.uniform(30, 55)),
+        tilt_rad=float(rng.uniform(0, 0.015)),
+        angle_rad=float(rng.uniform(-0.5, 0.5)),
+    )
+
+
+def header(name: str) -> Header:
+    """What is known of a simulated acquisition."""
+    known = {"pixel_size_nm": PIXEL_NM, "beam_energy_keV": 300.0, "convergence_mrad": 10.0}
+    known |= {"collection_mrad": 20.0, "exposure_s": 0.02, "low_loss_exposure_s": 0.0004}
+    values = {key: Value(known[key], "file") if key in known else MISSING for key in METADATA}
+    source = [{"role": role, "path": "simulated"} for role in ("core_loss", "low_loss")]
+    return Header(name, "eels_si", metadata=values, source=source)
+
+
+def maps_of(ways: dict[str, np.ndarray], dose: float, rng: np.random.Generator) -> FitMaps:
+    """Count maps with Poisson noise, and the densities that go with them."""
+    thick = {"Mn": ways["oxide"] + ways["skin"], "C": ways["layer"]}
+    density = {"Mn": 14.7, "C": 20.0}
+    matter = thick["Mn"] + thick["C"]
+    counts, spread, areal = {}, {}, {}
+    for name, way in thick.items():
+        mean = SIGNAL[name] * dose * way
+        variance = mean + BACKGROUND[name] * dose * matter + 1.0
+        counts[name] = mean + rng.standard_normal(mean.shape) * np.sqrt(variance)
+        spread[name] = np.sqrt(variance)
+        areal[name] = counts[name] * density[name] / (SIGNAL[name] * dose)
+    total = dose * (matter + 0.01)
+    single = {"total_counts": total, "reduced_chi2": np.ones(SHAPE), "thickness_over_mfp": matter / 150}
+    return FitMaps(header("maps"), counts, spread, areal, dict(areal), {}, single, {})
+
+
+def spectra_of(ways, dose: float, rng: np.random.Generator, folder: Path) -> FitMaps:
+    """The fitted maps of a recorded dual spectrum image."""
+    from ceiflow import eels
+    from ceiflow.phantom.edges import nature
+    from ceiflow.phantom.materials import MATERIALS, mix
+    from ceiflow.phantom.spectra import Beam, simulate_dual
+    from ceiflow.signals import store
+
+    materials = {"oxide": MATERIALS["NMC532"], "skin": MATERIALS["rocksalt"], "layer": mix(COMPOSITION)}
+    electrons = dose * 100 * PIXEL_NM**2
+    beam = Beam(
+        electrons=electrons, low_electrons=electrons / 50, offset_eV=float(rng.uniform(-3, 3)),
+        dispersion_factor=float(rng.uniform(0.997, 1.003)),
+    )  # fmt: skip
+    lengths = {name: ways[name] for name in materials}
+    image = simulate_dual(lengths, materials, beam, nature(int(rng.integers(1 << 30))), rng)
+    axes, config = beam.file_axes(), load_config({})
+    paths = {name: folder / f"{name}.h5" for name in ("signal", "calibrated", "edges", "fit")}
+    with store.create_h5(paths["signal"]) as file:
+        store.write_header(file, header("spectra"))
+        for role, data, start in (("core_loss", image.core, "core"), ("low_loss", image.low, "low")):
+            store.write_signal(
+                file, role, data, energy_offset_eV=axes[f"{start}_start_eV"],
+                energy_scale_eV=axes["dispersion_eV"], pixel_size_nm=PIXEL_NM,
+            )  # fmt: skip
+    eels.edges([paths["signal"]], paths["edges"], config)
+    eels.calibrate(paths["signal"], paths["calibrated"], config)
+    eels.quantify(paths["calibrated"], paths["edges"], paths["fit"], config)
+    return read_fit(paths["fit"])
+
+
+def measure(maps: FitMaps, surface: dict[str, np.ndarray], tally: Tally, bare: bool, seed: int) -> None:
+    """Measure one acquisition and hold it against the truth."""
+    settings = load_config({})["layer"]
+    found = find_layer(choose(maps, settings), PIXEL_NM, settings)
+    rows = {row.endpoint: row for row in layer_rows(found.trace, found.reason, seed, 200)}
+    tally.said.append(rows["layer_thickness_nm"].status)
+    if found.trace is None:
+        return
+    profile = found.profile
+    _, nearest = cKDTree(found.surface.points).query(np.c_[surface["row"], surface["column"]])
+    segment, truth = found.segments.of_point[nearest], surface["thickness_nm"]
+    known = [k for k in range(len(found.segments)) if (segment == k).any()]
+    true = np.array([truth[segment == k].mean() for k in known])
+    seen, std = profile.thickness_nm[known], profile.std_nm[known]
+    present, limit = profile.present[known], profile.lod_nm[known]
+    good = np.isfinite(seen) & np.isfinite(limit)
+    error = (seen - true)[good]
+    tally.error += error.tolist()
+    tally.inside += (np.abs(error) < 1.96 * std[good]).tolist()
+    tally.limit += limit[good].tolist()
+    if bare:
+        tally.false += present[good].tolist()
+    tally.missed += (~present[good])[true[good] > 2 * limit[good]].tolist()
+    analysed = truth[segment >= 0]
+    covered = analysed >= BARE_BELOW_NM
+    thickness, coverage = rows["layer_thickness_nm"], rows["layer_coverage"]
+    if thickness.value is not None and covered.any():
+        wrong = thickness.value - float(analysed[covered].mean())
+        tally.mean_error.append(wrong)
+        tally.mean_z.append(wrong / math.hypot(thickness.se_stat, thickness.se_sys or 0.0))
+    if coverage.value is not None and not 0 < float(np.median(truth)) < 2 * float(np.median(limit)):
+        tally.fraction.append(coverage.value - float(covered.mean()))
+
+
+def run(source: str, repeats: int, seed: int, thicknesses=THICKNESSES, doses=DOSES) -> dict[tuple, Tally]:
+    """Simulate and measure; the same seed gives the same table."""
+    table: dict[tuple, Tally] = {}
+    for t in thicknesses:
+        for dose in doses:
+            for kind in KINDS:
+                tally = table.setdefault((t, dose, kind), Tally())
+                for repeat in range(repeats):
+                    rng = np.random.default_rng([seed, round(10 * t), round(dose), KINDS.index(kind), repeat])
+                    bare = float(rng.choice([0.0, 0.0, 0.3])) if t else 0.0
+                    item = scene(rng, kind, t, bare)
+                    ways = pixel_paths(item, SHAPE, PIXEL_NM, 5, 1.0, 0.01)
+                    if source == "maps":
+                        maps = maps_of(ways, dose, rng)
+                    else:
+                        with tempfile.TemporaryDirectory() as folder:
+                            maps = spectra_of(ways, dose, rng, Path(folder))
+                    measure(maps, surface_in_view(item, SHAPE, PIXEL_NM), tally, t == 0, repeat)
+    return table
+
+
+def merged(table: dict[tuple, Tally], keep) -> Tally:
+    """All rows whose key `keep` accepts, as one."""
+    total = Tally()
+    for key, tally in table.items():
+        if keep(*key):
+            for name in vars(total):
+                getattr(total, name).extend(getattr(tally, name))
+    return total
+
+
+def line(name: str, tally: Tally) -> str:
+    """One row of the table."""
+
+    def mean(values, text="{:6.2f}"):
+        return text.format(float(np.mean(values))) if len(values) else "     -"
+
+    def rms(values):
+        return mean(np.square(values), "{}") if not len(values) else f"{np.sqrt(np.mean(np.square(values))):6.2f}"
+
+    near = np.abs(tally.mean_z) < 2 if tally.mean_z else []
+    counts = "/".join(
+        str(tally.said.count(status)) for status in ("identified", "bounded", "not_identifiable")
+    )
+    return " ".join(
+        [
+            f"{name:24s}", f"{len(tally.error):5d}", mean(tally.error), rms(tally.error), mean(tally.inside),
+            mean(tally.limit), mean(tally.false), mean(tally.missed), mean(tally.mean_error),
+            rms(tally.mean_error), mean(near), rms(tally.fraction), f"{counts:>9s}",
+        ]
+    )  # fmt: skip
+
+
+HEAD = (
+    f"{'truth nm, dose, shape':24s}     n   bias   RMSE  cover  limit  false   miss | mean: bias RMSE  <2se"
+    "  coverage-error  identified/bounded/not"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", choices=("maps", "spectra"), default="maps")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=20)
+    options = parser.parse_args()
+    table = run(options.source, options.repeats, options.seed)
+    print(HEAD)
+    for (t, dose, kind), tally in table.items():
+        print(line(f"{t:4g} {dose:6g} {kind}", tally))
+    print(line("all", merged(table, lambda *_: True)))
+    print(line("all of 5 nm and more", merged(table, lambda t, *_: t >= 5)))
+
+
+if __name__ == "__main__":
+    main()
