@@ -108,11 +108,8 @@ rule study_page:
     input:
         notebook=workflow.source_path("../../notebooks/study.ipynb"),
         tables=collect("<results>/tables/{table}.tsv", table=TABLES),
-        study=[
-            "<results>/study/config.yaml",
-            "<results>/study/provenance.json",
-            config["cells"],
-        ],
+        study=["<results>/study/config.yaml", "<results>/study/provenance.json"],
+        sheet=config["cells"],
         drawn=drawn({*ACQUISITIONS}),
     output:
         notebook="<results>/reports/study.ipynb",
