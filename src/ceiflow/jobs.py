@@ -90,7 +90,7 @@ def any_header(inputs: Any) -> Header:
 
 def write_failed(path: Path, header: Header) -> None:
     """An output that holds nothing but status and reason, in the form that its readers take."""
-    if path.suffix == ".h5":
+    if path.suffix in (".h5", ".hspy"):
         store.write_failed(path, header, header.reason)
     elif path.suffix == ".json":
         metadata = {

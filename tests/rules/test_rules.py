@@ -18,6 +18,7 @@ TARGETS = {
     "measure_spectrum_image": [
         f"{SPECTRUM_IMAGE}/{name}" for name in ("maps.h5", "layer.tsv", "spectra.tsv")
     ],
+    "export_hyperspy": [f"{SPECTRUM_IMAGE}/{Path(SPECTRUM_IMAGE).name}.hspy"],
     "measure_spectrum": ["results/eels/shorted-1-p1r1-spot/measurements.tsv"],
     "measure_image": [
         "results/images/pristine-1-p1r1-hr/layer.tsv",

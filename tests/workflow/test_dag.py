@@ -138,6 +138,8 @@ def test_conda_files_are_held_to_the_lock():
     for file in (ROOT / "envs").glob("*.yaml"):
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         assert content["channels"] == ["conda-forge", "nodefaults"]
-        for item in content["dependencies"]:
+        conda = [item for item in content["dependencies"] if isinstance(item, str)]
+        wheels = [item for part in content["dependencies"] if isinstance(part, dict) for item in part["pip"]]
+        for item in [*conda, *(wheel.replace("==", "=") for wheel in wheels)]:
             name, _, version = item.partition("=")
             assert name in ("python", "pip") or (name, version) in pinned, f"{file.name}: {item}"

@@ -5,6 +5,12 @@
 ruleorder: measure_spectrum > measure_spectrum_image
 
 
+# Oscillator strengths that the cross-sections are made of, where they come from a file; `retrieve` may make it.
+GOSH = [config["eels"]["gosh_file"]] if config["eels"]["cross_sections"] == "gosh" else []
+# Spectrum images that HyperSpy gets a file of.
+EXPORTED = MAPS if config["report"]["hyperspy"] else []
+
+
 rule calibrate:
     """Energy axes put right on the zero-loss peak and on edges, with the residual of each."""
     input:
@@ -31,6 +37,7 @@ rule edges:
     """Cross-sections and edge shapes, once for every microscope setting that occurs."""
     input:
         signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
+        gosh=GOSH,
     output:
         edges="<results>/study/edges.h5",
     log:
@@ -99,6 +106,28 @@ rule measure_spectrum_image:
         code=module_digest("ceiflow.layer", "ceiflow.eels"),
     script:
         "../scripts/measure_spectrum_image.py"
+
+
+rule export_hyperspy:
+    """Core loss and maps as one file that HyperSpy opens."""
+    input:
+        signal="<results>/calibrated/{acquisition}.h5",
+        maps="<results>/eels/{acquisition}/maps.h5",
+    output:
+        export="<results>/eels/{acquisition}/{acquisition}.hspy",
+    log:
+        "<logs>/export_hyperspy/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/export_hyperspy/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,  # copied by rows
+    params:
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/export_hyperspy.py"
 
 
 rule measure_spectrum:

@@ -180,6 +180,7 @@ rule write_manifest:
         "<results>/study/edges.h5",
         "<results>/reports/study.html",
         collect("<results>/reports/cells/{cell}.html", cell=CELLS),
+        collect("<results>/eels/{name}/{name}.hspy", name=EXPORTED),
     output:
         manifest="<results>/MANIFEST.sha256",
     log:

@@ -12,6 +12,8 @@ from typing import Any
 _WHERE = {
     "calibrate": "stages",
     "edges": "stages",
+    "origins": "cross_sections",
+    "export_hyperspy": "export",
     "quantify": "stages",
     "measure_spectrum": "stages",
     "fit_zones": "zones",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from ceiflow.eels.k_factors import KFactor
+from ceiflow.eels.section_sources import GRID_STEP_EV, SECOND_SOURCE, source_of
 from ceiflow.eels.table import EDGES, Edge, chosen_edges
 
-BARN_NM2 = 1e-10
-GRID_STEP_EV = 0.5
-GRID_STOP_EV = 2000.0
+# Sources are compared over the window whose counts an areal density rests on.
+RATIO_WINDOW_EV = 50.0
 # A middle-of-the-road microscope, for the shape of an edge alone where the real settings are not known.
 NOMINAL = (200.0, 10.0, 20.0)
 _NAMES = ("beam_energy_keV", "convergence_mrad", "collection_mrad")
@@ -58,75 +59,41 @@ def setting_of(metadata: Mapping[str, object]) -> Setting:
     return Setting(*values, known=not missing, missing=tuple(missing))
 
 
-def hydrogenic(edge: Edge, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    """Hydrogenic differential cross-section of one edge.
-
-    Parameters
-    ----------
-    edge : Edge
-        K or L shell; the L shell comes as one curve of L3, L2 and L1.
-    setting : Setting
-
-    Returns
-    -------
-    (n,) array
-        Energy loss in eV, from the onset's grid point up.
-    (n,) array
-        nm^2 eV^-1 per atom; zero below the onset, and everywhere for an edge that the source does not have.
-
-    Notes
-    -----
-    The curve is that of the SIGMAK3 and SIGMAL3 programs (Egerton, Electron Energy-Loss Spectroscopy in
-    the Electron Microscope, 2011, appendix B) as eXSpy carries them. White lines are no part of it. The
-    third of the L intensity that starts at L2 is taken away below L2, where the programs put all at L3.
-    """
-    from exspy._misc.eels.effective_angle import effective_angle
-    from exspy._misc.eels.hydrogenic_gos import HydrogenicGOS
-
-    stop = max(GRID_STOP_EV, edge.onset_eV + 200.0)
-    energy = np.arange(np.floor(edge.onset_eV) - 5.0, stop + GRID_STEP_EV / 2, GRID_STEP_EV)
-    try:
-        oscillator = HydrogenicGOS(f"{edge.element}_{'K' if edge.shell == 'K' else 'L3'}")
-    except ValueError:
-        return energy, np.zeros_like(energy)
-    angle = effective_angle(
-        setting.beam_energy_keV, edge.onset_eV, setting.convergence_mrad, setting.collection_mrad
-    )
-    curve = oscillator.integrateq(edge.onset_eV, angle * 1e-3, setting.beam_energy_keV)
-    nodes = oscillator.energy_axis + oscillator.energy_shift
-    values = curve(np.clip(energy, nodes[0], nodes[-1]))
-    slope = np.log(oscillator.qint[-1] / oscillator.qint[-2]) / np.log(nodes[-1] / nodes[-2])
-    values = np.where(energy > nodes[-1], values * (energy / nodes[-1]) ** slope, values)
-    values = np.where(energy >= edge.onset_eV, values, 0.0)
-    if edge.second_eV is not None:
-        values = np.where(energy < edge.second_eV, values * 2.0 / 3.0, values)
-    return energy, values * BARN_NM2
-
-
-# Sources of cross-sections by the name the configuration uses; each is a function of (edge, setting).
-SOURCES = {"hydrogenic": hydrogenic}
-
-
 def write_edges(
-    output: Path, settings: Iterable[Setting], elements: list[str], source: str = "hydrogenic"
+    output: Path,
+    settings: Iterable[Setting],
+    elements: list[str],
+    source: str = "hydrogenic",
+    gosh_file: str | Path | None = None,
+    k_factors: Mapping[str, KFactor] | None = None,
 ) -> None:
     """Compute and store the cross-sections of `elements` for every setting that occurs.
 
     Parameters
     ----------
     output : Path
-        HDF5 file: one group per setting, one data set per element.
+        HDF5 file: one group per setting, one data set per element. Attributes of a data set name its source
+        and how many times as large the partial cross-section of a second source is.
     settings : iterable of Setting
     elements : list of str
     source : str
-        A name in `SOURCES`.
+        A name that `section_sources.source_of` knows.
+    gosh_file : path, optional
+        What the source `gosh` reads.
+    k_factors : mapping of str to KFactor, optional
+        Cross-sections are stored with their factor.
     """
     from ceiflow.signals.store import create_h5
 
+    first = source_of(source, gosh_file)
+    second_name = SECOND_SOURCE[source]
+    second = source_of(second_name)
+    factors = k_factors or {}
     unique = {setting.key: setting for setting in settings}
     with create_h5(output) as file:
         file.attrs["schema"] = "ceiflow-edges-1"
         file.attrs["source"] = source
+        file.attrs["second_source"] = second_name
         for key in sorted(unique):
             setting = unique[key]
             group = file.create_group(key)
@@ -135,10 +102,12 @@ def write_edges(
             group.attrs["shape_only"] = not setting.known
             group.attrs["missing"] = " ".join(setting.missing)
             for edge in chosen_edges(elements).values():
-                energy, values = SOURCES[source](edge, setting)
+                energy, values = first(edge, setting)
+                ratio = _ratio(edge, energy, values, second(edge, setting)[1])
+                factor = factors.get(edge.element, KFactor())
                 data = group.create_dataset(
                     edge.element,
-                    data=values.astype(np.float32),
+                    data=(values * factor.factor).astype(np.float32),
                     compression="gzip",
                     shuffle=True,
                     track_times=False,
@@ -148,19 +117,73 @@ def write_edges(
                 data.attrs["edge"] = edge.name
                 data.attrs["onset_eV"] = edge.onset_eV
                 data.attrs["unit"] = "nm^2/eV"
+                data.attrs["source"] = source
+                data.attrs["second_source"] = second_name
+                data.attrs["second_ratio"] = ratio
+                data.attrs["k_factor"] = factor.factor
+                data.attrs["k_factor_error"] = np.nan if factor.error is None else factor.error
+                data.attrs["k_factor_source"] = factor.source
+
+
+def _ratio(edge: Edge, energy_eV: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """Partial cross-section of `second` over that of `first`; NaN where one of them has none."""
+    window = (energy_eV >= edge.onset_eV) & (energy_eV < edge.onset_eV + RATIO_WINDOW_EV)
+    sums = float(first[window].sum()), float(second[window].sum())
+    return round(sums[1] / sums[0], 4) if min(sums) > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class CrossSection:
-    """A tabulated curve, evaluated by interpolation."""
+    """A tabulated curve, evaluated by interpolation, and where it comes from.
+
+    Parameters
+    ----------
+    edge : Edge
+    energy_eV, values_nm2_per_eV : (n,) array
+        With the k-factor in it.
+    source, second_source : str
+        Names of tables; empty where not known.
+    second_ratio : float
+        Partial cross-section of the second source over that of the first, over 50 eV from the onset.
+    k_factor : KFactor
+    """
 
     edge: Edge
     energy_eV: np.ndarray
     values_nm2_per_eV: np.ndarray
+    source: str = ""
+    second_source: str = ""
+    second_ratio: float = float("nan")
+    k_factor: KFactor = field(default_factory=KFactor)
 
     def __call__(self, energy_eV: np.ndarray) -> np.ndarray:
         """nm^2 eV^-1 at the energies asked for; zero below the onset."""
         return np.interp(energy_eV, self.energy_eV, self.values_nm2_per_eV, left=0.0)
+
+    def origin(self) -> str:
+        """Where the curve comes from, in the few words of a note; empty where not known."""
+        if not self.source:
+            return ""
+        text = f"{self.source} cross-section"
+        if self.k_factor.given:
+            text += f" x k-factor {self.k_factor.factor:g}"
+            text += f" ({self.k_factor.source})" if self.k_factor.source else ""
+        if np.isfinite(self.second_ratio):
+            text += f", {self.second_source} {self.second_ratio:.2f} times it"
+        return text
+
+    def summary(self) -> dict[str, object]:
+        """`origin` as values for summary.json."""
+        ratio = float(self.second_ratio)
+        return {
+            "edge": self.edge.name,
+            "source": self.source,
+            "second_source": self.second_source,
+            "second_ratio": ratio if np.isfinite(ratio) else None,
+            "k_factor": self.k_factor.factor,
+            "k_factor_error": self.k_factor.error,
+            "k_factor_source": self.k_factor.source,
+        }
 
 
 def read_edges(path: Path, setting: Setting, elements: list[str]) -> dict[str, CrossSection]:
@@ -171,6 +194,39 @@ def read_edges(path: Path, setting: Setting, elements: list[str]) -> dict[str, C
         for element in elements:
             data = group[element]
             values = data[()].astype(np.float64)
-            energy = data.attrs["energy_offset_eV"] + data.attrs["energy_scale_eV"] * np.arange(values.size)
-            result[element] = CrossSection(EDGES[element], energy, values)
+            attrs = dict(data.attrs)
+            energy = attrs["energy_offset_eV"] + attrs["energy_scale_eV"] * np.arange(values.size)
+            error = float(attrs.get("k_factor_error", np.nan))
+            factor = KFactor(
+                float(attrs.get("k_factor", 1.0)),
+                error if np.isfinite(error) else None,
+                str(attrs.get("k_factor_source", "")),
+            )
+            result[element] = CrossSection(
+                EDGES[element],
+                energy,
+                values,
+                str(attrs.get("source", "")),
+                str(attrs.get("second_source", "")),
+                float(attrs.get("second_ratio", np.nan)),
+                factor,
+            )
     return result
+
+
+def origins(path: Path, metadata: Mapping[str, object], elements: list[str]) -> dict[str, dict]:
+    """What summary.json says of each element's cross-section (`CrossSection.summary`); empty without any.
+
+    Parameters
+    ----------
+    path : Path
+        File of `write_edges`.
+    metadata : mapping of str to ceiflow.study.metadata.Value
+        Of the acquisition.
+    elements : list of str
+    """
+    setting = setting_of(metadata)
+    with h5py.File(path, "r") as file:
+        if setting.key not in file:
+            return {}
+    return {name: item.summary() for name, item in read_edges(path, setting, elements).items()}

@@ -13,6 +13,7 @@ import numpy as np
 from ceiflow.eels.calibration import decide_axis
 from ceiflow.eels.cross_sections import setting_of, write_edges
 from ceiflow.eels.energy import AxisCalibration
+from ceiflow.eels.k_factors import read_k_factors
 from ceiflow.eels.source import Source, open_source, to_json
 from ceiflow.eels.spikes import find_spikes, replace_spikes
 from ceiflow.eels.zero_loss import (
@@ -46,7 +47,14 @@ def edges(signals: Sequence[Path], output: Path, config: Mapping[str, Any]) -> N
         if header.ok and header.modality in ("eels_si", "eels_spectrum"):
             settings.append(setting_of(header.metadata))
     options = config["eels"]
-    write_edges(output, settings, list(options["elements"]), options.get("cross_sections", "hydrogenic"))
+    write_edges(
+        output,
+        settings,
+        list(options["elements"]),
+        options.get("cross_sections", "hydrogenic"),
+        options.get("gosh_file"),
+        read_k_factors(options),
+    )
 
 
 def calibrate(signal: Path, output: Path, config: Mapping[str, Any]) -> None:
@@ -355,4 +363,5 @@ def spectrum_summary(source: Source, fits: Mapping[str, Any]) -> dict[str, Any]:
         },
         "sources": header.source,
         "calibration": calibration,
+        "cross_sections": {name: section.summary() for name, section in sorted(source.sections.items())},
     }

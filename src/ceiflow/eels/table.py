@@ -16,11 +16,11 @@ class Edge:
     Parameters
     ----------
     element, shell : str
-        "Mn", "L"; the L2, L3 and L1 edges are one edge here, as hydrogenic cross-sections give them.
+        "Mn", "L"; the L2, L3 and L1 edges are one edge here, as their cross-sections are added up.
     onset_eV : float
         Where the intensity starts (L3 for the L shell).
     second_eV : float or None
-        Onset of L2.
+        Onset of L2, where it stands apart.
     features : tuple of (energy_eV, sigma_eV)
         Peaks that may stand at an edge, as Gaussians; L3 and L2 lines for the L shell.
     references : tuple of (energy_eV, se_eV)
@@ -70,9 +70,10 @@ EDGES = {
         Edge("Mg", "K", 1305.0, None, ((1310.0, 2.5), (1318.0, 5.0))),
         Edge("Al", "K", 1560.0, None, ((1566.0, 2.5), (1573.0, 5.0))),
         Edge("Si", "K", 1839.0, None, ((1845.0, 2.5), (1855.0, 5.0))),
-        Edge("P", "K", 2146.0, None, ((2150.0, 2.0), (2160.0, 5.0))),
-        Edge("S", "K", 2472.0, None, ((2476.0, 2.0), (2486.0, 5.0))),
-        Edge("Cl", "K", 2822.0, None, ((2826.0, 2.0), (2836.0, 5.0))),
+        # L shells of the third row: delayed, and L3 is an electronvolt or so from L2, so they are one step.
+        Edge("P", "L", 132.0, None, ((138.0, 2.5), (148.0, 5.0))),
+        Edge("S", "L", 165.0, None, ((171.0, 2.5), (181.0, 5.0))),
+        Edge("Cl", "L", 200.0, None, ((206.0, 2.5), (216.0, 5.0))),
         Edge("K", "L", 294.0, 296.5, ((296.5, 1.2), (299.3, 1.4))),
         Edge("Ca", "L", 346.0, 350.0, ((348.5, 1.2), (352.0, 1.4)), ((348.5, 0.7),)),
         Edge("Sc", "L", 402.0, 407.0, ((403.5, 1.2), (408.0, 1.4)), ((403.5, 0.8),)),

@@ -41,6 +41,7 @@ def zone_measurements(
     rows: list[Measurement] = []
     for zone, fit in zone_fits.items():
         rows.append(_thickness_row(zone, fit))
+        rows += _absolute_thickness_rows(zone, fit)
         for element in elements:
             rows.append(
                 _row(
@@ -90,6 +91,22 @@ def _thickness_row(zone: str, fit: ZoneFit) -> Measurement:
         return not_identifiable(zone, "thickness_over_mfp", "no low loss with a zero loss")
     note = "; ".join(fit.notes)
     return Measurement(zone, "thickness_over_mfp", value, error, systematic, None, "identified", fit.n, note)
+
+
+def _absolute_thickness_rows(zone: str, fit: ZoneFit) -> list[Measurement]:
+    """`thickness_nm` of the particle along the beam, where its density is given; else no row."""
+    path = fit.mean_free_path
+    if zone != "particle" or path is None:
+        return []
+    value, error, systematic = fit.thickness_over_mfp
+    if not np.isfinite(value):
+        return [not_identifiable(zone, "thickness_nm", "no low loss with a zero loss")]
+    if not np.isfinite(path.value_nm):
+        return [not_identifiable(zone, "thickness_nm", path.note)]
+    scale = path.value_nm
+    systematic = float(np.hypot(systematic, value * path.relative_error))
+    numbers = (value * scale, error * scale, systematic * scale, None)
+    return [Measurement(zone, "thickness_nm", *numbers, "identified", fit.n, path.note)]
 
 
 def _row(

@@ -13,6 +13,7 @@ from ceiflow.eels import low_loss as ll
 from ceiflow.eels.design import build_design
 from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
 from ceiflow.eels.jitter import window_variance
+from ceiflow.eels.mean_free_path import MeanFreePath, mean_free_path
 from ceiflow.eels.pixels import NO_SPREAD
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.table import chosen_edges
@@ -39,6 +40,8 @@ class ZoneFit:
         Of the areal density, and of the atomic fraction.
     reduced_chi2 : float
     notes : list of str
+    mean_free_path : MeanFreePath or None
+        Of the particle; None where no density is given.
     """
 
     energy_eV: np.ndarray
@@ -55,6 +58,7 @@ class ZoneFit:
     fraction_status: dict[str, tuple[str, str]]
     reduced_chi2: float
     notes: list[str] = field(default_factory=list)
+    mean_free_path: MeanFreePath | None = None
 
 
 @dataclass
@@ -141,15 +145,20 @@ def fit_zones(
     return fit_source_zones(open_source(calibrated, edges, config), zone_masks)
 
 
-def fit_source_zones(source: Source, zone_masks: Mapping[str, np.ndarray]) -> dict[str, ZoneFit]:
-    """`fit_zones` on an acquisition that is already open."""
+def fit_source_zones(
+    source: Source, zone_masks: Mapping[str, np.ndarray], windows: bool = True
+) -> dict[str, ZoneFit]:
+    """`fit_zones` on an acquisition that is already open.
+
+    Without `windows` the fit window is not moved, and systematic errors lack what that shows.
+    """
     sums = sum_zones(source, zone_masks)
     passes = int(source.config["eels"]["fit"].get("passes") or 4)
     usable = {name: item for name, item in sums.items() if item.n and item.core[source.channels].sum() > 0}
-    return {name: _fit_zone(source, item, passes) for name, item in usable.items()}
+    return {name: _fit_zone(source, item, passes, windows) for name, item in usable.items()}
 
 
-def _fit_zone(source: Source, sums: ZoneSums, passes: int) -> ZoneFit:
+def _fit_zone(source: Source, sums: ZoneSums, passes: int, windows: bool = True) -> ZoneFit:
     counts = sums.core[source.channels]
     noise = Noise(source.noise.gain, source.noise.read_noise * np.sqrt(sums.n), 0.0)
     step = float(source.energy_eV[1] - source.energy_eV[0])
@@ -159,15 +168,28 @@ def _fit_zone(source: Source, sums: ZoneSums, passes: int) -> ZoneFit:
     design = build_design(source.energy_eV, source.sections, source.modelled, spread)
     fit = fit_spectrum(counts, design, noise, passes, CURVATURE_SIGMA)
     number = len(source.elements)
-    window = window_variance(counts, design, noise, fit, number, passes)
+    window = np.zeros(number)
+    if windows:
+        window = window_variance(counts, design, noise, fit, number, passes)
     return _zone_result(source, sums, fit.first(number), counts, noise, window)
 
 
 def _scale_errors(source: Source) -> np.ndarray:
-    """Relative error of each element's cross-section, by shell."""
+    """Relative error of each element's cross-section: that of its k-factor, else that of its shell."""
     systematic = source.config["eels"].get("systematic") or {"K": 0.07, "L": 0.15}
     table = chosen_edges(source.elements)
-    return np.array([float(systematic[table[element].shell]) for element in source.elements])
+    given = [source.sections[element].k_factor.error for element in source.elements]
+    shells = [float(systematic[table[element].shell]) for element in source.elements]
+    return np.array([shell if error is None else error for error, shell in zip(given, shells, strict=True)])
+
+
+def _name_sources(states: dict[str, tuple[str, str]], source: Source) -> dict[str, tuple[str, str]]:
+    """Notes of what was measured, with the cross-section that the number rests on."""
+    named = {}
+    for element, (state, note) in states.items():
+        origin = source.sections[element].origin() if state != "not_identifiable" else ""
+        named[element] = (state, "; ".join(filter(None, (note, origin))))
+    return named
 
 
 def _zone_result(
@@ -203,10 +225,11 @@ def _zone_result(
         fractions,
         (thickness, thickness_se, thickness_sys),
         sums.n,
-        status,
-        fraction_status,
+        _name_sources(status, source),
+        _name_sources(fraction_status, source),
         fit.reduced_chi2,
         list(source.notes),
+        mean_free_path(source.config["eels"], source.header.metadata),
     )
 
 

@@ -60,7 +60,8 @@ def measure_spectrum_image(
     write_layer(outputs["layer"], found.trace)
     eels.write_spectra(outputs["spectra"], spectra)
     write_rows(outputs["measurements"], rows)
-    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm)
+    sections = eels.origins(edges, header.metadata, config["eels"]["elements"])
+    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, sections)
 
 
 def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):
@@ -117,7 +118,9 @@ def _write(group, name, values):
     group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
 
 
-def _write_summary(path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm) -> None:
+def _write_summary(
+    path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm, sections
+) -> None:
     calibration = json.loads(maps.header.attributes.get("calibration", "{}"))
     trace: Trace | None = found.trace
     values = {
@@ -132,7 +135,11 @@ def _write_summary(path, maps: FitMaps, choice: Choice, found: Found, rows, conf
     values["analysed_length_nm"] = float(found.segments.length_nm.sum()) if pixel_nm else None
     values["lod_thickness_nm"] = thickness_limit(trace) if trace is not None else None
     values["n_pixels"] = int(np.prod(maps.shape))
-    more = {"notes": _notes(choice, found, pixel_nm), "layer": _layer_entry(choice, found)}
+    more = {
+        "notes": _notes(choice, found, pixel_nm),
+        "layer": _layer_entry(choice, found),
+        "cross_sections": sections,
+    }
     if calibration:
         more["calibration"] = calibration
     reasons = _reasons(maps, found, calibration, config, pixel_nm)

@@ -58,8 +58,11 @@ def _spectra(config: dict) -> list[str]:
     if systematic:
         given = _list(f"{_percent(value)} for {shell} edges" for shell, value in systematic.items())
         text.append(
-            f"Cross-sections carry a systematic error of {given}; it cancels in ratios at equal settings."
+            f"Cross-sections carry a systematic error of {given}, which is in every density and every share; "
+            "it is the same for all acquisitions at equal settings, and so cancels in ratios between cells "
+            "there. How far a second source of cross-sections differs stands beside every number."
         )
+    text += _k_factors(eels) + _thickness(eels)
     if known(eels.get("max_thickness_over_mfp")):
         text.append(f"Nothing was quantified above t/λ = {plain(eels['max_thickness_over_mfp'])}.")
     detector = _part(config, "detector")
@@ -67,6 +70,30 @@ def _spectra(config: dict) -> list[str]:
         kind = "a counting detector" if detector.get("counting") else "an integrating detector"
         text.append(f"Errors assume {kind} of gain {plain(detector.get('gain', 1))} (counts per electron).")
     return text
+
+
+def _k_factors(eels: dict) -> list[str]:
+    factors, errors = _part(eels, "k_factors"), _part(eels, "k_factor_errors")
+    if not factors:
+        return []
+    given = _list(
+        f"{plain(factor)}" + (f" ± {_percent(errors[name])}" if name in errors else "") + f" for {name}"
+        for name, factor in factors.items()
+    )
+    source = eels.get("k_factor_source")
+    return [f"Cross-sections were multiplied by k-factors of {given}" + (f" ({source})." if source else ".")]
+
+
+def _thickness(eels: dict) -> list[str]:
+    density = eels.get("density_g_per_cm3")
+    if not known(density):
+        return []
+    second = " and the composition (Malis et al. 1988)" if eels.get("formula") else ""
+    return [
+        f"Thicknesses of particles along the beam take the mean free path of {plain(density)} g/cm³ "
+        f"(Iakoubovskii et al. 2008); models of it, from the density{second}, differ by 15 % and more, "
+        "which is in the systematic error."
+    ]
 
 
 def _layer(config: dict) -> list[str]:

@@ -147,7 +147,21 @@ def _config_faults(raw: dict[str, Any], config: dict[str, Any]) -> Iterator[tupl
             f"no {', '.join(left)}",
             "all of name, density_g_per_cm3, carbon_per_nm3, or none",
         )
+    yield from _section_faults(get("eels"))
     yield from _retrieve_faults(get("retrieve", "files"))
+
+
+def _section_faults(eels: Any) -> Iterator[tuple[str, str, str]]:
+    if not isinstance(eels, dict):
+        return
+    if eels.get("cross_sections") == "gosh" and not eels.get("gosh_file"):
+        yield "eels.gosh_file", "nothing, with cross_sections gosh", "the .gosh file"
+    elements, factors, errors = (eels.get(key) for key in ("elements", "k_factors", "k_factor_errors"))
+    for key, names, known in (("k_factors", factors, elements), ("k_factor_errors", errors, factors)):
+        for name in names if isinstance(names, dict) and isinstance(known, (dict, list)) else ():
+            if name not in known:
+                where = "elements" if known is elements else "k_factors"
+                yield f"eels.{key}.{name}", "nothing to go with it", f"{name} in eels.{where}"
 
 
 def _retrieve_faults(files: Any) -> Iterator[tuple[str, str, str]]:
