@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from ceiflow.layer import bias, rim
 from ceiflow.layer.gap import by_segment, edge_noise_nm, outer_distances
-from ceiflow.layer.image import measure_image, pristine_gap
+from ceiflow.layer.image import measure_image
 from ceiflow.layer.segments import divide
+from ceiflow.layer.summary import Trace
 from ceiflow.layer.surface import trace_surface
 from ceiflow.signals.store import Header, create_h5, write_header
 from ceiflow.study import load_config
@@ -57,18 +59,71 @@ def test_noise_of_a_contour_is_noise_over_slope():
     assert edge_noise_nm(float("nan"), 0.5) == 0.0
 
 
-def test_pristine_images_at_like_defocus_only(tmp_path):
-    paths = []
-    for i, (gap, defocus) in enumerate([(0.4, 80), (0.6, -100), (3.0, 900), (None, 90)]):
-        entry = {"gap_mean_nm": gap, "gap_sd_nm": 0.1}
-        content = {"layer": entry, "metadata": {"defocus_nm": {"value": defocus, "origin": "sheet"}}}
-        paths.append(tmp_path / f"{i}.json")
-        paths[-1].write_text(json.dumps(content))
-    mean, sd, n = pristine_gap(paths, 90.0)
-    assert (mean, n) == (pytest.approx(0.5), 2)
-    assert sd == pytest.approx(np.sqrt(0.02 + 0.01))
-    assert pristine_gap(paths, None) is None
-    assert pristine_gap(paths[2:3], 90.0) is None
+def pristine(path, gap, defocus, spacing=0.2036, patchy=False):
+    entry = {"gap_median_nm": gap, "gap_sd_nm": 0.1, "patchy": patchy}
+    entry["lattice"] = {"smallest_spacing_nm": spacing}
+    content = {"layer": entry, "metadata": {"defocus_nm": {"value": defocus, "origin": "sheet"}}}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_pristine_images_of_like_settings_only(tmp_path):
+    made = [(0.4, 80), (0.6, -100), (3.0, 900), (None, 90), (3.0, 90, 0.35), (3.0, 90, 0.2036, True)]
+    entries = bias.read([pristine(tmp_path / f"{i}.json", *item) for i, item in enumerate(made)])
+    assert len(entries) == 5
+    found = bias.calibrate(entries, 90.0, 0.2036, False)
+    assert found.n == 2
+    # Half is taken off, drawn towards zero by what is known beforehand; the other half is an error.
+    assert 0.15 < found.offset_nm < 0.25
+    assert found.kept_nm == pytest.approx(found.offset_nm)
+    assert bias.calibrate(entries, None, 0.2036, False).n == 0
+    assert bias.calibrate(entries, 500.0, 0.2036, False).n == 0
+
+
+def test_one_pristine_image_is_not_trusted_and_a_strange_one_among_many_hardly_counts(tmp_path):
+    none = bias.calibrate([], 80.0, 0.2036, False)
+    assert (none.offset_nm, none.n) == (0.0, 0)
+    entries = bias.read([pristine(tmp_path / "a.json", 1.0, 80)])
+    one = bias.calibrate(entries, 80.0, 0.2036, False)
+    assert one.offset_nm < 0.4
+    assert one.bare_nm > 0.4
+    many = bias.read([pristine(tmp_path / f"{i}.json", 0.3 + 0.02 * i, 80) for i in range(5)])
+    calm = bias.calibrate(many, 80.0, 0.2036, False)
+    strange = bias.calibrate(
+        [*many, *bias.read([pristine(tmp_path / "b.json", 5.0, 80)])], 80.0, 0.2036, False
+    )
+    assert abs(strange.offset_nm - calm.offset_nm) < 0.1
+    assert calm.bare_nm < strange.bare_nm < 0.5
+    assert calm.offset_sd_nm < one.offset_sd_nm < none.offset_sd_nm
+
+
+def test_terms_of_the_systematic_error():
+    found = bias.calibrate([], 80.0, 0.2, False)
+    terms = bias.systematic_terms(found, {"fresnel_nm": 0.4, "delocalisation_nm": 0.8}, 0.6)
+    assert set(terms) == {"pristine_mean", "image_scatter", "fresnel", "delocalisation", "hull"}
+    assert terms["fresnel"] == pytest.approx(0.1)
+    unknown = bias.systematic_terms(found, {"fresnel_nm": None, "delocalisation_nm": None})
+    assert unknown["fresnel"] == unknown["delocalisation"] == 0
+
+
+def test_errors_of_a_thin_rim_stay_below_its_limit():
+    n = 3
+    line = np.zeros((n, 2))
+    trace = Trace(
+        position_nm=np.arange(n) * 2.0,
+        length_nm=np.full(n, 2.0),
+        stretch=np.zeros(n, int),
+        thickness_nm=np.array([10.0, 0.0, 0.1]),
+        std_nm=np.array([0.2, 400.0, np.nan]),
+        lod_nm=np.array([2.0, 2.0, np.nan]),
+        present=np.array([True, False, False]),
+        point=line, outer=line, inner=line,
+        common_covariance_nm2=np.diag([0.01, 1e5, 1.0]),
+    )  # fmt: skip
+    mended = rim._bare(trace)
+    assert np.allclose(mended.std_nm[:2], [0.2, 1.0])
+    assert np.isnan(mended.std_nm[2])
+    assert mended.common_covariance_nm2[1, 1] < 1.0
 
 
 def rim_image(rng, thickness=10.0, pixel=0.5, modality="adf"):

@@ -8,6 +8,5 @@ from ceiflow.images.field import Field
 from ceiflow.images.lattice import lattice_field
 from ceiflow.images.limits import detection_limit
 from ceiflow.images.matter import matter_field
-from ceiflow.images.rim import rim_field
 
-__all__ = ["Field", "amorphous_fraction", "detection_limit", "lattice_field", "matter_field", "rim_field"]
+__all__ = ["Field", "amorphous_fraction", "detection_limit", "lattice_field", "matter_field"]

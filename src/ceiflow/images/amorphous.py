@@ -55,9 +55,10 @@ def amorphous_fraction(
     judged = mask & (away > 2.0 * window)
     area = float(judged.sum()) * field_lattice.step_nm**2
     pieces = area / (2 * window) ** 2
-    crystals = _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm)
-    result = {"area_nm2": area, "n_windows": int(pieces), "crystals": crystals, "reason": ""}
-    if pieces < 4:
+    result = {"area_nm2": area, "n_windows": int(pieces), "crystals": [], "reason": ""}
+    if pieces >= 4:
+        result["crystals"] = _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm)
+    else:
         reason = "the layer is not wider than the window of the lattice search"
         return {"amorphous_fraction": None, "se": None, **result, "reason": reason}
     share = float(np.mean(~field_lattice.maps["positive"][judged]))

@@ -54,10 +54,6 @@ class Field:
         """
         return (np.asarray(points, float) + 0.5) * self.bin - 0.5
 
-    def from_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Field coordinates of image pixel coordinates, (n, 2)."""
-        return (np.asarray(points, float) + 0.5) / self.bin - 0.5
-
     def on_image(self, shape: tuple[int, int], order: int = 1) -> np.ndarray:
         """The field's values at every pixel of an image of this shape (nearest value beyond the last
         sample).

@@ -315,7 +315,7 @@ def _energies(demodulator, band, spots, windows, coarse, thin, shifts):
     """Energy in the position window, the smallest of all `shifts`; and, on the coarse grid, in the detection
     window, of signal and noise.
     """
-    narrow, wide = None, None
+    every, wide = [], None
     sigma, wider = windows
     for angle in band["directions"]:
         g = band["frequency"] * math.sin(angle), band["frequency"] * math.cos(angle)
@@ -323,8 +323,13 @@ def _energies(demodulator, band, spots, windows, coarse, thin, shifts):
         if len(shifts) > 1:
             one = np.minimum(one, _energy(demodulator.amplitude(*g, sigma, 1, shifts[1])))
         two = _energy(demodulator.amplitude(*g, wider, thin))
-        narrow = one if narrow is None else np.maximum(narrow, one)
+        every.append(one)
         wide = two if wide is None else np.maximum(wide, two)
+    narrow = every[0]
+    if len(every) > 1:
+        # What is alike in all directions is amorphous: its largest of so many is taken off.
+        largest = np.sum(1 / np.arange(1, len(every) + 1)) / math.log(2)
+        narrow = np.maximum(np.max(every, axis=0) - largest * np.median(every, axis=0), 0)
     return narrow, wide, _noise(demodulator, band, spots, wider, coarse * thin, thin)
 
 

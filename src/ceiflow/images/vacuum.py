@@ -29,7 +29,7 @@ class Background:
 
 
 def texture(image: np.ndarray, fine: float, coarse: float, factor: int = 1) -> np.ndarray:
-    """The squared band between Gaussians of `fine` and `coarse` samples, block means over `factor` of them."""
+    """Squared band between Gaussians of `fine` and `coarse` samples; block means over `factor` of them."""
     band = smooth(image, fine) - smooth(image, coarse)
     return pool(band * band, factor)
 

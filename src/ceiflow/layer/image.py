@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from ceiflow.study.measurements import Measurement, not_identifiable
 FloatArray = NDArray[np.float64]
 
 LARGEST_OVERLAY = 1024
-#: Pristine images calibrate another one if their defocus differs by less than this, or by this share of it.
-LIKE_DEFOCUS_NM, LIKE_DEFOCUS_SHARE = 60.0, 0.3
 
 
 @dataclass
@@ -64,9 +61,9 @@ def measure_image(
     config : dict
         The merged configuration.
     pristine : list of Path
-        summary.json of pristine images, which calibrate the gap of this one where the defocus is alike.
+        summary.json of pristine images, which calibrate the gap of this one where the settings are alike.
     """
-    from ceiflow.layer import lattice_gap, rim
+    from ceiflow.layer import bias, lattice_gap, rim
     from ceiflow.signals.store import read_header
     from ceiflow.study import seed_for
     from ceiflow.study.measurements import write_rows
@@ -74,14 +71,12 @@ def measure_image(
     header = read_header(signal)
     image, role = _read(signal, header)
     pixel_nm = _known(header, "pixel_size_nm")
-    bias = (
-        pristine_gap(pristine, _known(header, "defocus_nm")) if config["images"]["bias"] == "auto" else None
-    )
+    bare = bias.read(pristine) if config["images"]["bias"] == "auto" else []
     if pixel_nm is None:
         nothing = not_identifiable("layer", "layer_amorphous_fraction", "pixel size missing")
         seen = Seen(None, "pixel size missing", nothing)
     elif header.modality == "hrtem":
-        seen = lattice_gap.measure(image, pixel_nm, header, config, bias)
+        seen = lattice_gap.measure(image, pixel_nm, header, config, bare)
     else:
         seen = rim.measure(image, pixel_nm, header, config)
     seed = seed_for(config["statistics"]["seed"], header.acquisition_id, "layer")
@@ -120,39 +115,6 @@ def _read(signal: Path, header) -> tuple[FloatArray, str]:
 def _known(header, name: str) -> float | None:
     value = header.metadata.get(name)
     return float(value.value) if value is not None and value.known else None
-
-
-def pristine_gap(summaries: list[Path], defocus_nm: float | None) -> tuple[float, float, int] | None:
-    """Mean, standard deviation and number of the gaps of pristine images at like defocus.
-
-    Parameters
-    ----------
-    summaries : list of Path
-        summary.json of each.
-    defocus_nm : float or None
-        Of the image to be corrected; without it none is alike.
-
-    Returns
-    -------
-    (mean, sd, n) or None
-        The standard deviation holds the scatter within images (of segments) and between them.
-    """
-    if defocus_nm is None:
-        return None
-    means, variances = [], []
-    for path in summaries:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        entry = content.get("layer") or {}
-        other = (content.get("metadata") or {}).get("defocus_nm", {}).get("value")
-        if other is None or entry.get("gap_mean_nm") is None:
-            continue
-        if abs(abs(other) - abs(defocus_nm)) <= max(LIKE_DEFOCUS_NM, LIKE_DEFOCUS_SHARE * abs(defocus_nm)):
-            means.append(entry["gap_mean_nm"])
-            variances.append(entry["gap_sd_nm"] ** 2)
-    if not means:
-        return None
-    between = float(np.var(means, ddof=1)) if len(means) > 1 else 0.0
-    return float(np.mean(means)), float(np.sqrt(between + np.mean(variances))), len(means)
 
 
 def write_overlay(path: Path, image: FloatArray, pixel_nm, lattice: FloatArray | None, name: str) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
+from ceiflow.layer.bias import Bias, calibrate, systematic_terms
 from ceiflow.layer.gap import Gap, by_segment, edge_noise_nm, outer_distances
 from ceiflow.layer.image import Seen, _known, without_limit
 from ceiflow.layer.segments import Segments, divide
 from ceiflow.layer.summary import Trace
-from ceiflow.layer.surface import Surface, distance_and_position, trace_surface
+from ceiflow.layer.surface import Surface, trace_surface
 from ceiflow.study.measurements import Measurement, not_identifiable
 
 AMORPHOUS = "layer_amorphous_fraction"
@@ -19,14 +20,14 @@ SURE_NM = 5.0
 #: A crystal whose fringes fill less than this share of their convex hull is one that shows them in patches.
 LEAST_SOLIDITY = 0.7
 #: Smoothing of the hull of carbon black's patches, and how far the hull is from the surface (one sigma).
-HULL_BLUR_NM, HULL_SYS_NM = 0.5, 1.0
+HULL_BLUR_NM, HULL_SYS_NM = 0.5, 0.6
 #: What lies between crystals closer than this belongs to both.
 FACING_NM = 5.0
-#: Systematic difference of the two edges that only pristine particles at like defocus can take away.
-UNCALIBRATED_NM = 1.0
+#: Contour points a sample of the layer's map is compared with stand this many apart.
+POINTS_APART = 4
 
 
-def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
+def measure(image, pixel_nm: float, header, config: dict, bare: list[dict]) -> Seen:
     """The gap along the contour of an image with lattice fringes.
 
     Parameters
@@ -35,8 +36,8 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
     pixel_nm : float
     header : Header
     config : dict
-    bias : (mean, sd, n) or None
-        Gap of pristine images at like defocus.
+    bare : list of dict
+        Gaps of pristine images (`bias.read`).
     """
     from ceiflow import images
 
@@ -67,17 +68,22 @@ def measure(image, pixel_nm: float, header, config: dict, bias) -> Seen:
     width = max(lattice.width_nm, matter.width_nm)
     entry |= _reconstructed(lattice, settings)
     gap = by_segment(depths, segments, float(noise), width, surface.step_nm)
+    entry |= {"patchy": patchy, "n_segments": len(segments)} | _gap_entry(gap, segments)
+    bias = calibrate(bare, defocus, lattice.notes["smallest_spacing_nm"], patchy)
     limit = images.detection_limit(
         defocus,
         energy,
         lattice.notes["smallest_spacing_nm"],
         lattice.notes["window_nm"],
         settings["tilt_mrad"],
-        pristine_sd_nm=None if bias is None else bias[1],
-        n_pristine=None if bias is None else bias[2],
+        pristine_sd_nm=float(np.hypot(bias.bare_nm, HULL_SYS_NM if patchy else 0.0)),
     )
-    entry |= {"detection_limit": limit, "n_segments": len(segments)}
-    return _seen(gap, surface, segments, matter, lattice, limit, bias, entry, patchy)
+    entry |= {"detection_limit": limit, "bias": asdict(bias)}
+    seen = _seen(gap, surface, segments, matter, lattice, limit, bias, entry, patchy)
+    if seen.trace is not None:
+        mask = _layer_mask(seen.trace, surface, segments, gap)
+        seen.amorphous = _amorphous(image, lattice, mask, pixel_nm, settings, entry)
+    return seen
 
 
 def _nothing(reason: str, entry: dict, lattice=None) -> Seen:
@@ -139,8 +145,7 @@ def _hull(mask, width):
 
 
 def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patchy) -> Seen:
-    offset = 0.0 if bias is None else bias[0]
-    thickness = gap.gap_nm - offset
+    thickness = gap.gap_nm - bias.offset_nm
     measured = np.isfinite(thickness)
     notes, warnings = [], []
     lost = float(segments.length_nm[~measured].sum())
@@ -156,9 +161,9 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patc
         )
     if patchy:
         notes.append("fringes in patches: the particle's surface is taken as their convex hull")
-    if bias is not None:
-        notes.append(f"gap of {bias[2]} pristine image(s) at like defocus subtracted: {bias[0]:.2g} nm")
-    entry |= _gap_entry(gap, segments)
+    terms = systematic_terms(bias, limit, HULL_SYS_NM if patchy else 0.0)
+    entry["systematic_nm"] = terms
+    notes.append(_said(bias, terms))
     if not measured.any():
         seen = _nothing("no vacuum beside the crystal in view", entry, lattice)
         seen.notes = notes
@@ -169,8 +174,7 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patc
         values = without_limit(values, max(SURE_NM, lattice.notes["window_nm"]))
         warnings.append(reason)
     else:
-        total = limit["total_nm"] if bias is not None else float(np.hypot(limit["total_nm"], UNCALIBRATED_NM))
-        values["lod_nm"] = np.where(measured, np.maximum(total, 3.29 * gap.std_nm), np.nan)
+        values["lod_nm"] = np.where(measured, np.maximum(limit["total_nm"], 3.29 * gap.std_nm), np.nan)
         values["present"] = measured & (
             np.nan_to_num(thickness) > np.nan_to_num(values["lod_nm"], nan=np.inf)
         )
@@ -185,27 +189,26 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patc
         inner=lattice.to_pixels(segments.point),
         noise_correlation_nm=gap.noise_correlation_nm,
         floor_nm=limit["total_nm"] or 0.0,
-        sys_nm=_systematic(patchy, bias),
+        sys_nm=float(np.hypot.reduce(list(terms.values()))),
         closed=bool(surface.used.all() and surface.n_stretches == 1),
         **values,
     )
-    return Seen(
-        trace,
-        reason,
-        _amorphous(trace, surface, segments, gap, lattice),
-        float(segments.length_nm[measured].sum()),
-        np.asarray(lattice.values),
-        notes,
-        entry,
-        warnings,
-    )
+    nothing = not_identifiable("layer", AMORPHOUS, "nothing is covered")
+    length = float(segments.length_nm[measured].sum())
+    return Seen(trace, reason, nothing, length, np.asarray(lattice.values), notes, entry, warnings)
 
 
-def _systematic(patchy, bias) -> float:
-    """What may be wrong with all gaps of one image together, one standard deviation."""
-    if patchy:
-        return HULL_SYS_NM
-    return UNCALIBRATED_NM / 2 if bias is None else float(bias[1] / np.sqrt(bias[2]))
+def _said(bias: Bias, terms: dict) -> str:
+    """The correction and the systematic error in words."""
+    if bias.n:
+        first = (
+            f"bias of the gap by {bias.n} pristine image(s) at like settings subtracted: "
+            f"{bias.offset_nm:.2g} +- {bias.offset_sd_nm:.2g} nm"
+        )
+    else:
+        first = "no pristine image at like settings: the bias of the gap is part of its error"
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in terms.items() if value > 0)
+    return f"{first}; systematic error in nm: {parts}"
 
 
 def _gap_entry(gap: Gap, segments: Segments) -> dict:
@@ -222,25 +225,36 @@ def _gap_entry(gap: Gap, segments: Segments) -> dict:
     }
 
 
-def _amorphous(trace: Trace, surface: Surface, segments: Segments, gap: Gap, lattice) -> Measurement:
-    """Share of the layer's area without lattice, away from the particle by the detection window."""
+def _layer_mask(trace: Trace, surface: Surface, segments: Segments, gap: Gap):
+    """Samples of the field between the crystal's surface and the outer edge, where there is a layer."""
+    from scipy.spatial import cKDTree
+
+    reach = np.where(trace.present, np.nan_to_num(gap.gap_nm), 0.0)
+    mask = np.zeros(surface.inside.shape, dtype=bool)
     if not trace.present.any():
+        return mask
+    # One point is added beyond the end for what lies further away than the thickest place.
+    segment = np.append(segments.of_point[::POINTS_APART], -1)
+    outside = np.argwhere(~surface.inside)
+    tree = cKDTree(surface.points[::POINTS_APART])
+    away, index = tree.query(outside, distance_upper_bound=reach.max() / surface.pixel_size_nm)
+    place = segment[index]
+    within = (place >= 0) & (away * surface.pixel_size_nm < reach[np.maximum(place, 0)])
+    mask[tuple(outside[within].T)] = True
+    return mask
+
+
+def _amorphous(image, lattice, mask, pixel_nm, settings, entry) -> Measurement:
+    """Share of the layer's area without lattice, away from the particle by the detection window."""
+    from ceiflow.images import amorphous_fraction
+
+    if not mask.any():
         return not_identifiable("layer", AMORPHOUS, "nothing is covered")
-    distance, _, index = distance_and_position(surface)
-    segment = segments.of_pixels(index)
-    reach = np.where(trace.present, np.nan_to_num(gap.gap_nm), 0.0)[np.maximum(segment, 0)]
-    # Detection of the lattice reaches out of the particle by about the full width of its window.
-    guard = 2.0 * lattice.notes["window_nm"]
-    inside = (segment >= 0) & (distance > guard) & (distance < reach)
     if lattice.valid is not None:
-        inside &= lattice.valid
-    area = float(inside.sum()) * surface.pixel_size_nm**2
-    pieces = area / guard**2
-    if pieces < 4:
-        return not_identifiable(
-            "layer", AMORPHOUS, "the layer is not wider than the window of the lattice search"
-        )
-    share = float(np.mean(~lattice.maps["positive"][inside]))
-    shrunk = (share * pieces + 0.5) / (pieces + 1)
-    error = float(np.sqrt(shrunk * (1 - shrunk) / (pieces + 1)))
-    return Measurement("layer", AMORPHOUS, share, error, None, 1 / pieces, "identified", int(pieces))
+        mask = mask & lattice.valid
+    found = amorphous_fraction(image, lattice, mask, pixel_nm, tuple(settings["spacing_range_nm"]))
+    if found["amorphous_fraction"] is None:
+        return not_identifiable("layer", AMORPHOUS, found["reason"])
+    entry["crystals_in_layer"] = found["crystals"]
+    n, share, error = found["n_windows"], found["amorphous_fraction"], found["se"]
+    return Measurement("layer", AMORPHOUS, share, error, None, 1 / n, "identified", n)
