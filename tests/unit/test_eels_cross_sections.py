@@ -4,10 +4,15 @@ import h5py
 import numpy as np
 import pytest
 
+from ceiflow import eels
 from ceiflow.eels import section_sources as sources
 from ceiflow.eels.cross_sections import Setting, origins, read_edges, setting_of, write_edges
 from ceiflow.eels.k_factors import KFactor
 from ceiflow.eels.table import EDGES
+from ceiflow.phantom.materials import MATERIALS
+from ceiflow.phantom.spectra import Beam, simulate_dual
+from ceiflow.signals import store
+from ceiflow.study.metadata import METADATA as METADATA_NAMES
 from ceiflow.study.metadata import MISSING, Value
 
 SETTING = Setting(300.0, 10.0, 20.0)
@@ -151,3 +156,91 @@ def test_file_is_the_same_every_time_and_small(tmp_path):
     content = (tmp_path / "a.h5").read_bytes()
     assert content == (tmp_path / "b.h5").read_bytes()
     assert len(content) < 1_000_000
+
+
+CONFIG = {
+    "detector": {"gain": 1.0, "read_noise": 0.0, "dark": 0.0},
+    "eels": {
+        "elements": ["C", "O", "Mn"],
+        "cross_sections": "hydrogenic",
+        "energy": {"policy": "file", "max_offset_eV": 25, "max_dispersion_error": 0.05, "tolerance_eV": 1.5},
+        "fit": {"start_eV": None, "stop_eV": None, "groups": 1, "passes": 4, "block_pixels": 1024},
+        "systematic": {"K": 0.07, "L": 0.15},
+        "max_thickness_over_mfp": 1.0,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """A few pixels of oxide with the file's axis believed."""
+    beam = Beam(electrons=2e7, low_electrons=2e6)
+    lengths = {"NMC532": np.full((2, 4), 50.0)}
+    materials = {"NMC532": MATERIALS["NMC532"]}
+    image = simulate_dual(lengths, materials, beam, dict.fromkeys(["O", "Mn"], 1.0), np.random.default_rng(3))
+    values = {"exposure_s": 1.0, "low_loss_exposure_s": beam.low_electrons / beam.electrons}
+    metadata = {name: Value(values[name], "file") if name in values else MISSING for name in METADATA_NAMES}
+    header = store.Header("a", "eels_si", metadata={**metadata, **METADATA})
+    axes = beam.file_axes()
+    path = tmp_path_factory.mktemp("sections") / "calibrated.h5"
+    with store.create_h5(path) as file:
+        store.write_header(file, header)
+        for role, data, start in (
+            ("core_loss", image.core, axes["core_start_eV"]),
+            ("low_loss", image.low, axes["low_start_eV"]),
+        ):
+            step = axes["dispersion_eV"]
+            store.write_signal(file, role, data, energy_offset_eV=start, energy_scale_eV=step)
+    return path
+
+
+def particle(calibrated, folder, **options):
+    """The particle's fit and rows with further keys of `eels`."""
+    config = {**CONFIG, "eels": {**CONFIG["eels"], **options}}
+    path = folder / "edges.h5"
+    eels.edges([calibrated], path, config)
+    fits = eels.fit_zones(calibrated, path, {"particle": np.ones((2, 4), bool)}, config)
+    rows = eels.zone_measurements(fits, store.read_header(calibrated), config["eels"]["elements"])
+    return fits["particle"], {row.endpoint: row for row in rows if row.zone == "particle"}
+
+
+def test_every_number_names_its_source_and_the_other(calibrated, tmp_path):
+    _, rows = particle(calibrated, tmp_path)
+    assert "hydrogenic cross-section, photoabsorption 1." in rows["areal_density_Mn_per_nm2"].note
+    assert "hydrogenic cross-section, photoabsorption 0.9" in rows["atomic_fraction_O"].note
+    assert "thickness_nm" not in rows
+
+
+def test_k_factor_divides_the_density_and_brings_its_error(calibrated, tmp_path):
+    plain, _ = particle(calibrated, tmp_path)
+    fit, rows = particle(
+        calibrated,
+        tmp_path,
+        k_factors={"Mn": 1.25},
+        k_factor_errors={"Mn": 0.02},
+        k_factor_source="MnO",
+    )
+    ratio = plain.areal_density["Mn"][0] / fit.areal_density["Mn"][0]
+    assert ratio == pytest.approx(1.25, rel=0.01)
+    assert fit.areal_density["O"][0] == pytest.approx(plain.areal_density["O"][0], rel=0.01)
+    before, after = (item.areal_density["Mn"] for item in (plain, fit))
+    assert before[2] / before[0] > 0.149
+    assert after[2] / after[0] < before[2] / before[0] - 0.02
+    assert "k-factor 1.25 (MnO)" in rows["areal_density_Mn_per_nm2"].note
+
+
+def test_another_source_gives_another_density_by_their_ratio(calibrated, tmp_path):
+    first, _ = particle(calibrated, tmp_path)
+    second, rows = particle(calibrated, tmp_path, cross_sections="photoabsorption")
+    ratio = first.areal_density["Mn"][0] / second.areal_density["Mn"][0]
+    assert 1.1 < ratio < 1.5
+    assert "photoabsorption cross-section, hydrogenic 0." in rows["areal_density_Mn_per_nm2"].note
+
+
+def test_particle_has_a_thickness_where_its_density_is_given(calibrated, tmp_path):
+    fit, rows = particle(calibrated, tmp_path, density_g_per_cm3=4.7, formula="LiNi0.5Mn0.3Co0.2O2")
+    row = rows["thickness_nm"]
+    assert row.value == pytest.approx(fit.thickness_over_mfp[0] * fit.mean_free_path.value_nm)
+    assert row.se_sys / row.value >= 0.15
+    assert "Iakoubovskii 2008" in row.note
+    assert "Malis 1988" in row.note
