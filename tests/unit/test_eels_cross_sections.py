@@ -9,11 +9,14 @@ from ceiflow.eels import section_sources as sources
 from ceiflow.eels.cross_sections import Setting, origins, read_edges, setting_of, write_edges
 from ceiflow.eels.k_factors import KFactor
 from ceiflow.eels.table import EDGES
+from ceiflow.errors import StudyError
 from ceiflow.phantom.materials import MATERIALS
 from ceiflow.phantom.spectra import Beam, simulate_dual
+from ceiflow.report.methods import sentences
 from ceiflow.signals import store
 from ceiflow.study.metadata import METADATA as METADATA_NAMES
 from ceiflow.study.metadata import MISSING, Value
+from ceiflow.study.validation import validate
 
 SETTING = Setting(300.0, 10.0, 20.0)
 METADATA = {
@@ -244,3 +247,36 @@ def test_particle_has_a_thickness_where_its_density_is_given(calibrated, tmp_pat
     assert row.se_sys / row.value >= 0.15
     assert "Iakoubovskii 2008" in row.note
     assert "Malis 1988" in row.note
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"cross_sections": "gosh"}, "eels.gosh_file"),
+        ({"k_factors": {"Xe": 1.1}}, "eels.k_factors.Xe"),
+        ({"k_factor_errors": {"Mn": 0.1}}, "eels.k_factor_errors.Mn"),
+        ({"k_factors": {"Mn": 0}}, "eels.k_factors.Mn"),
+        ({"formula": "nmc"}, "eels.formula"),
+    ],
+)
+def test_faults_of_the_configuration_are_named(tmp_path, options, key):
+    with pytest.raises(StudyError) as caught:
+        validate({"eels": options}, tmp_path)
+    assert key in str(caught.value)
+
+
+def test_methods_tell_of_k_factors_and_thickness():
+    eels_options = {
+        "elements": ["C", "Mn"],
+        "cross_sections": "hydrogenic",
+        "systematic": {"K": 0.07, "L": 0.15},
+        "k_factors": {"Mn": 1.12},
+        "k_factor_errors": {"Mn": 0.02},
+        "k_factor_source": "MnO",
+        "density_g_per_cm3": 4.7,
+    }
+    text = " ".join(sentences({"eels": eels_options}))
+    assert "cancels in ratios between cells" in text
+    assert "k-factors of 1.12 ± 2 % for Mn (MnO)" in text
+    assert "Iakoubovskii" in text
+    assert "k-factors" not in " ".join(sentences({"eels": {**eels_options, "k_factors": {}}}))
