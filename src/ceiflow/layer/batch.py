@@ -310,7 +310,8 @@ def fit(
         if (better.all() and gain < 1e-7 * (1 + cost.sum())) or damping > 1e8:
             break
         current = blocks(local, blur, amplitude)
-    cost, gll, _, gls, gss, _ = blocks(local, blur, amplitude)
+    # Without a step the blocks are those of the start.
+    cost, gll, _, gls, gss, _ = blocks(local, blur, amplitude) if iterations else current
     covariance = _inverse(gll)
     if not free_thickness:
         covariance[:, THICKNESS, :] = covariance[:, :, THICKNESS] = 0.0

@@ -280,6 +280,7 @@ def fit_segments(
 ) -> Fit:
     """Edges of every segment at given blur and amplitudes, the better of a start with and without layer."""
     n = len(batch.x)
+    limits = _thickness_range(batch, limits, pixel_nm)
     common = {"prior_x": (float(mean.x_in.mean()), 2 * pixel_nm), "thickness_range": limits}
     fits = [
         _batch.fit(
@@ -295,6 +296,12 @@ def fit_segments(
     return first
 
 
+def _thickness_range(batch: Batch, limits: tuple[float, float], pixel_nm: float) -> tuple[float, float]:
+    """In the particle's own map a negative layer is a positive one with its edges exchanged."""
+    alone = not np.any(batch.layered & ~batch.particle)
+    return (max(limits[0], -pixel_nm), limits[1]) if alone else limits
+
+
 def fit_jointly(
     kind: str,
     batch: Batch,
@@ -306,7 +313,8 @@ def fit_jointly(
     """Segments together, with one blur and one amplitude per species for all of them."""
     return _batch.fit(
         kind, batch, segments.local, segments.blur, segments.amplitude, shared=("blur", *names),
-        prior_x=(float(segments.x_in.mean()), 2 * pixel_nm), thickness_range=limits,
+        prior_x=(float(segments.x_in.mean()), 2 * pixel_nm),
+        thickness_range=_thickness_range(batch, limits, pixel_nm),
         blur_range=(0.2 * pixel_nm, 6 * pixel_nm + 3.0),
     )  # fmt: skip
 
