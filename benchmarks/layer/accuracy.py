@@ -79,7 +79,7 @@ def header(name: str) -> Header:
 def maps_of(ways: dict[str, np.ndarray], dose: float, rng: np.random.Generator) -> FitMaps:
     """Count maps with Poisson noise, and the densities that go with them."""
     thick = {"Mn": ways["oxide"] + ways["skin"], "C": ways["layer"]}
-    density = {"Mn": 14.7, "C": 20.0}
+    density = {"Mn": 29.3, "C": 19.0}
     matter = thick["Mn"] + thick["C"]
     counts, spread, areal = {}, {}, {}
     for name, way in thick.items():
@@ -137,7 +137,9 @@ def measure(maps: FitMaps, surface: dict[str, np.ndarray], tally: Tally, bare: b
     segment, truth = found.segments.of_point[nearest], surface["thickness_nm"]
     known = [k for k in range(len(found.segments)) if (segment == k).any()]
     true = np.array([truth[segment == k].mean() for k in known])
-    seen, std = profile.thickness_nm[known], profile.std_nm[known]
+    seen = profile.thickness_nm[known]
+    # As in layer.tsv: with the systematic error that each thickness has.
+    std = np.hypot(profile.std_nm[known], profile.shape_relative * seen)
     present, limit = profile.present[known], profile.lod_nm[known]
     good = np.isfinite(seen) & np.isfinite(limit)
     error = (seen - true)[good]
@@ -196,7 +198,11 @@ def line(name: str, tally: Tally) -> str:
         return text.format(float(np.mean(values))) if len(values) else "     -"
 
     def rms(values):
-        return mean(np.square(values), "{}") if not len(values) else f"{np.sqrt(np.mean(np.square(values))):6.2f}"
+        return (
+            mean(np.square(values), "{}")
+            if not len(values)
+            else f"{np.sqrt(np.mean(np.square(values))):6.2f}"
+        )
 
     near = np.abs(tally.mean_z) < 2 if tally.mean_z else []
     counts = "/".join(

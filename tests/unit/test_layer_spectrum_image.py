@@ -62,6 +62,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(eels, "zone_measurements", zone_measurements, raising=False)
     monkeypatch.setattr(eels, "write_spectra", lambda path, fits: path.write_text(""), raising=False)
 
+    monkeypatch.setattr(eels, "origins", lambda edges, metadata, elements: {}, raising=False)
+
     def measure(maps, name="out", known=KNOWN, elements=("Mn", "C")):
         folder = tmp_path / name
         folder.mkdir()

@@ -45,7 +45,10 @@ def fit_edge(
     whole = _p.pool(distance_nm, np.where(segment >= 0, 0, -1), bare, 1, radii[:1], **reach)
     batch = _p.pool(distance_nm, segment, bare, n_segments, radii, **reach)
     zero = np.zeros(1)
-    limits = {"blur_range": (0.2 * pixel_nm, 6 * pixel_nm + 3.0), "prior_x": (0.0, 10 * pixel_nm)}
+    limits = {
+        "blur_range": (_p.LEAST_BLUR_PIXELS * pixel_nm, 6 * pixel_nm + 3.0),
+        "prior_x": (0.0, 10 * pixel_nm),
+    }
     mean = min(
         (
             _batch.fit("planar", whole, _p.start(1, whole.particle), guess * pixel_nm, zero, shared=("blur",),

@@ -172,7 +172,9 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
         species = [_species("particle", values, variance, particle=True)]
         species += [_light(maps, name, ratios) for name in layer_elements]
         unmarked = _unmarked(maps, settings["layer_elements"], layer_elements, ratios)
-        return Choice(values, variance, level, sigma, species, "+".join(weights), "", unmarked, missing_carbon(maps))
+        return Choice(
+            values, variance, level, sigma, species, "+".join(weights), "", unmarked, missing_carbon(maps)
+        )
     found = _combined(maps, ["C"]) if _usable(maps, "C") else None
     rest = [
         name for name in dict.fromkeys([*layer_elements, "O", "F"]) if name != "C" and _usable(maps, name)
@@ -207,7 +209,9 @@ def _unmarked(maps: FitMaps, asked, usable, ratios) -> str:
     """
     if "C" in usable or any(name in ratios for name in usable):
         return ""
-    parts = [maps.identifiable.get(name) or f"{name} was not quantified" for name in asked if name not in usable]
+    parts = [
+        maps.identifiable.get(name) or f"{name} was not quantified" for name in asked if name not in usable
+    ]
     parts += [f"how much {name} a layer would give is not known" for name in usable]
     return "no element shows a layer: " + "; ".join(parts)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import profile as _p
-from ceiflow.layer.batch import THICKNESS, Batch, Fit
+from ceiflow.layer.batch import THICKNESS, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
 from ceiflow.layer.profile import Profile, Species
 
@@ -18,6 +18,13 @@ FloatArray = NDArray[np.float64]
 LEAST_CHI2_GAIN = 20.0
 #: What the grid of pixels and edges that no Gaussian blurs add to the error of each segment, in pixels.
 SHAPE_PIXELS = 0.03
+#: Relative error of the blur between the particle's edge and the layer's.
+BLUR_RELATIVE_SD = 0.08
+#: A film behind the particle loses less than this share of its counts where the particle is.
+LEAST_DROP = 0.5
+NO_AMPLITUDE = (
+    "no layer material stands out, and the counts that a layer would give are not known: no detection limit"
+)
 #: A shell is tried up to this radius, in units of the fitted depth: beyond, a limb is a slab over that range.
 LARGEST_RADIUS = 100.0
 
@@ -74,44 +81,83 @@ def estimate(
     names = _p.amplitude_names(whole)
     criterion = {
         kind: min(_p.aicc(bare, 1), _p.aicc(covered, 1 + len(names)))
-        for kind, (bare, covered) in means.items()
+        for kind, (bare, covered, _) in means.items()
     }
     kind = min(criterion, key=criterion.__getitem__)
-    bare, covered = means[kind]
+    bare, covered, blurs = means[kind]
     scale = max(1.0, covered.chi2.sum() / max(covered.n_data.sum() - covered.local.size, 1.0))
     gain = float(bare.chi2.sum() - covered.chi2.sum()) / scale
     notes: list[str] = []
     limits = (-max_thickness_nm / 2, max_thickness_nm)
     result, source = None, "none"
     if gain > LEAST_CHI2_GAIN:
-        result, why = _from_profile(kind, batch, covered, species, names, pixel_nm, limits, detection_sigma)
+        result, why = _from_profile(
+            kind, batch, covered, species, names, pixel_nm, limits, blurs, detection_sigma
+        )
         source = "profile" if result is not None else source
         if result is None:
             notes.append(why)
     if result is None:
         amplitude = _p.reference_amplitude(bare, species)
-        if np.any(amplitude > 0):
+        filled = _filled_view(bare, species)
+        if np.any(amplitude > 0) and not filled:
             source = "reference"
-            mean = covered if gain > LEAST_CHI2_GAIN and covered.thickness[0] < 3 * pixel_nm else bare
-            result = _p.fit_segments(kind, batch, mean, amplitude, pixel_nm, limits)
+            result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
+            some = result.thickness > _limits(kind, batch, result, pixel_nm, detection_sigma)
+            if some.any() and not some.all():
+                # Short patches are lost in the mean of a long bare surface: their own mean is tried.
+                part = _p.pool(
+                    distance_nm, np.where(_of(some, segment), 0, -1), species, 1, radii[:1], **reach
+                )
+                first, second, _ = _p.fit_mean(kind, part, pixel_nm, max_thickness_nm)
+                if float(first.chi2.sum() - second.chi2.sum()) > LEAST_CHI2_GAIN:
+                    own, _ = _from_profile(
+                        kind, batch, second, species, names, pixel_nm, limits, blurs, detection_sigma, some
+                    )
+                    if own is not None:
+                        result, source, notes = own, "profile", []
         else:
             amplitude = np.maximum(covered.amplitude, 0.0)
             result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
-            notes.append(
-                "no layer material stands out, and the counts that a layer would give are not known: "
-                "no detection limit"
-            )
+            notes.append(filled or NO_AMPLITUDE)
     return _finish(kind, batch, result, source, species, limits_nm, means, criterion, gain, notes)
 
 
-def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, detection_sigma):
+def _filled_view(bare: Fit, species: list[Species]) -> str:
+    """Why there may be a layer thicker than what is in view; empty if there is none.
+
+    A film behind the particle is there inside as well as outside. What stands outside alone, up to the end
+    of the view, is a layer whose outer edge is not seen, or something beside the particle.
+    """
+    step = _p.particle_step(bare, species)
+    columns = linear_columns(np.array([item.particle for item in species]))
+    for item, where in zip(species, columns, strict=True):
+        if item.particle or not item.dense_ratio or step <= 0:
+            continue
+        outside, change = bare.local[0, where]
+        error = float(np.sqrt(bare.covariance[0, where.start + 1, where.start + 1]))
+        enough = outside > _p.LEAST_FILLING * item.dense_ratio * step
+        if enough and change < -LEAST_DROP * outside and change < -5 * error:
+            return (
+                f"{item.name} stands outside the surface up to the end of the view: a layer thicker than "
+                "what is in view, or a film beside the particle"
+            )
+    return ""
+
+
+def _of(which: NDArray[np.bool_], segment: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Pixels of the segments that are chosen."""
+    return (segment >= 0) & which[np.maximum(segment, 0)]
+
+
+def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, blurs, detection_sigma, covered=None):
     """Joint fit, the layer's amplitude taken from the covered segments; None and a reason if that fails."""
     fitted = _p.fit_segments(kind, batch, mean, mean.amplitude, pixel_nm, limits)
-    covered = np.ones(len(batch.x), dtype=bool)
+    covered = np.ones(len(batch.x), dtype=bool) if covered is None else covered
     for _ in range(5):
         part = batch.select(np.flatnonzero(covered))
         begin = _subset(fitted, covered)
-        joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits)
+        joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits, blurs)
         quality, fill = _p.amplitude_quality(joint), _p.filling(joint, species)
         if not quality < _p.AMPLITUDE_RELATIVE_SD:
             return (
@@ -222,8 +268,21 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
         segment_chi2=segment_chi2,
         chi2_per_dof=float(fitted.chi2.sum() / dof),
         significance=float(np.sqrt(max(gain, 0.0))),
+        shape_relative=_shape_relative(fitted) if source == "profile" else 0.0,
         notes=notes,
     )
+
+
+def _shape_relative(fitted: Fit) -> float:
+    """Relative error of all thicknesses from a blur that is no Gaussian of one width.
+
+    The width of a thin layer is what its profile is wider than the blur: t^2 / 12 + w^2. Where w is wrong by
+    some percent, the thickness is wrong by 12 w^2 / t as often, and the amplitude the other way.
+    """
+    covered = fitted.thickness[fitted.thickness > fitted.blur / 2]
+    if not len(covered):
+        return 0.0
+    return float(min(12 * BLUR_RELATIVE_SD * (fitted.blur / np.mean(covered)) ** 2, 0.5))
 
 
 def _summary(fitted: Fit, criterion: float) -> dict[str, float]:

@@ -146,7 +146,8 @@ def _crossings(line, inside, level):
     steps = np.flatnonzero(inside[1:] != inside[:-1])
     for i in steps:
         low, high = line[i], line[i + 1]
-        share = (level - low) / (high - low) if np.isfinite(low) and np.isfinite(high) and high != low else 0.5
+        known = np.isfinite(low) and np.isfinite(high) and high != low
+        share = (level - low) / (high - low) if known else 0.5
         at = i + float(np.clip(share, 0.0, 1.0))
         outward = 1 if inside[i] else -1
         free = len(line) - 0.5 - at if outward > 0 else at + 0.5

@@ -20,6 +20,10 @@ FloatArray = NDArray[np.float64]
 
 #: Width of a distance bin in pixels: adds a twentieth of a pixel to the blur, in quadrature.
 BIN_PIXELS = 0.25
+#: Least blur in pixels: a square pixel alone has this standard deviation, whatever its orientation.
+LEAST_BLUR_PIXELS = 0.289
+#: The layer's edges may be blurred by this much more or less than the particle's, relative.
+BLUR_SLACK = 0.2
 #: An amplitude is taken from the data only when it is better than this; else it is one number with thickness.
 AMPLITUDE_RELATIVE_SD = 0.25
 #: A "layer" that is less than this share of the dense reference material is haze, not a layer.
@@ -95,6 +99,8 @@ class Profile:
     chi2_per_dof : float
     significance : float
         Standard deviations by which the mean profile speaks for a layer.
+    shape_relative : float
+        Systematic error of every thickness from the blur's shape, relative; not in `std_nm`.
     notes : list of str
     """
 
@@ -116,6 +122,7 @@ class Profile:
     segment_chi2: FloatArray
     chi2_per_dof: float
     significance: float
+    shape_relative: float = 0.0
     notes: list[str] = field(default_factory=list)
 
 
@@ -181,7 +188,9 @@ def amplitude_names(batch: Batch) -> tuple[str, ...]:
     return tuple(f"amplitude:{s}" for s in np.flatnonzero(batch.layered))
 
 
-def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) -> tuple[Fit, Fit]:
+def fit_mean(
+    kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float
+) -> tuple[Fit, Fit, tuple[float, float]]:
     """Mean profile with and without a layer.
 
     Several starts: thickness and amplitude have more than one optimum when counts are few.
@@ -189,10 +198,12 @@ def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) 
     Returns
     -------
     bare, covered : Fit
+    blur_range : (low, high)
+        What the particle's own edge allows the blur of the layer's to be.
     """
     names = amplitude_names(whole)
     zero = np.zeros(len(whole.particle))
-    common = {"blur_range": (0.2 * pixel_nm, 6 * pixel_nm + 3.0)}
+    common = {"blur_range": (LEAST_BLUR_PIXELS * pixel_nm, 6 * pixel_nm + 3.0)}
     edge, spread, blur = 0.0, 10 * pixel_nm, pixel_nm
     pure = whole.particle & ~whole.layered
     if pure.any():
@@ -205,17 +216,27 @@ def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) 
             for guess in (0.6, 1.5)
         )  # fmt: skip
         edge, spread, blur = float(first.x_in[0]), 1.5 * pixel_nm, first.blur
-    common["prior_x"] = (edge, spread)
+        # Pixel, probe and relief are the layer's as well; a layer of several thicknesses, or a thin one,
+        # would else be taken for a blur, or a blur for a layer.
+        slack = BLUR_SLACK * blur + 3.0 * first.shared_std("blur")
+        low, high = common["blur_range"]
+        common["blur_range"] = (
+            float(np.clip(blur - slack, low, high)),
+            float(np.clip(blur + slack, low, high)),
+        )
+    # A bare surface is where the particle's own map has it: a layer that the model lacks must not move it.
+    tight = {"prior_x": (edge, 0.25 * pixel_nm)} if pure.any() else {"prior_x": (edge, spread)}
     bare = _batch.fit(
         kind,
         whole,
         start(1, whole.particle, edge),
         blur,
         zero,
-        shared=("blur",),
+        shared=() if pure.any() else ("blur",),
         free_thickness=False,
-        **common,
+        **{**common, **tight},
     )
+    common["prior_x"] = (edge, spread)
     trials = []
     for guess in np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm)):
         local = start(1, whole.particle, edge, guess)
@@ -226,7 +247,7 @@ def fit_mean(kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float) 
                 thickness_range=(0.05 * pixel_nm, max_thickness_nm), **common,
             )
         )  # fmt: skip
-    return bare, _best(trials)
+    return bare, _best(trials), common["blur_range"]
 
 
 def _best(fits: Iterable[Fit]) -> Fit:
@@ -309,13 +330,14 @@ def fit_jointly(
     names: tuple[str, ...],
     pixel_nm: float,
     limits: tuple[float, float],
+    blur_range: tuple[float, float],
 ) -> Fit:
     """Segments together, with one blur and one amplitude per species for all of them."""
     return _batch.fit(
         kind, batch, segments.local, segments.blur, segments.amplitude, shared=("blur", *names),
         prior_x=(float(segments.x_in.mean()), 2 * pixel_nm),
         thickness_range=_thickness_range(batch, limits, pixel_nm),
-        blur_range=(0.2 * pixel_nm, 6 * pixel_nm + 3.0),
+        blur_range=blur_range,
     )  # fmt: skip
 
 

@@ -54,6 +54,9 @@ class Trace:
         Thickness below which no mean is called different from zero.
     sys_relative, sys_nm : float
         Known systematic error, relative to the thickness and in nm.
+    shape_relative : float
+        Systematic error relative to the thickness that each single thickness has as well: the table's
+        standard deviation holds it.
     partly_covered : bool
         Segments are about as long as bare runs: one may be covered in part.
     closed : bool
@@ -77,6 +80,7 @@ class Trace:
     floor_nm: float = 0.0
     sys_relative: float = 0.0
     sys_nm: float = 0.0
+    shape_relative: float = 0.0
     partly_covered: bool = False
     closed: bool = False
     note: str = ""
@@ -111,7 +115,7 @@ def write_layer(path: Path, trace: Trace | None) -> None:
                 trace.position_nm[i],
                 *trace.point[i],
                 trace.thickness_nm[i],
-                trace.std_nm[i],
+                np.hypot(trace.std_nm[i], trace.shape_relative * trace.thickness_nm[i]),
                 trace.lod_nm[i],
             ]
             edges = [*trace.outer[i], *trace.inner[i]]
@@ -191,7 +195,8 @@ _NEED_A_LIMIT = ("layer_equivalent_thickness_nm", "layer_coverage", "layer_longe
 
 def _systematic(trace: Trace, value: float, extra_nm: float = 0.0) -> float | None:
     """Known systematic error of a mean thickness; None where none is known."""
-    size = float(np.hypot(trace.sys_relative * value, np.hypot(trace.sys_nm, extra_nm)))
+    relative = float(np.hypot(trace.sys_relative, trace.shape_relative))
+    size = float(np.hypot(relative * value, np.hypot(trace.sys_nm, extra_nm)))
     return size if size > 0 else None
 
 
@@ -223,9 +228,7 @@ def _mean_covered(trace, t, length, present, covariance, limit):
     extra = _coverage_shift(t[present], length[present]) if trace.partly_covered else 0.0
     value += extra
     systematic = _systematic(trace, value, extra)
-    return Measurement(
-        "layer", "layer_thickness_nm", value, error, systematic, limit, "identified", n
-    )
+    return Measurement("layer", "layer_thickness_nm", value, error, systematic, limit, "identified", n)
 
 
 def _mean_everywhere(trace, t, length, covariance):

@@ -23,7 +23,8 @@ FloatArray = NDArray[np.float64]
 LARGEST_SEGMENT = 5.0
 #: Target of the detection limit: what an absence claim commonly asks, or three quarters of a pixel.
 TARGET_NM, TARGET_PIXELS = 1.9, 0.75
-#: A segment that holds several thicknesses is cut in two, twice at most, down to this share of the usual length.
+#: A segment that holds several thicknesses is cut in two, twice at most, down to this share of
+#: the usual length.
 MIXED_SHARE = 0.25
 #: Error of a thickness from the shapes of pixel and probe, which no Gaussian describes, in pixels.
 SHAPE_PIXELS = 0.05
@@ -115,7 +116,9 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         profile.present = profile.present & ~beyond
         profile.thickness_nm = np.where(beyond, np.nan, profile.thickness_nm)
         profile.lod_nm = np.where(beyond, np.nan, profile.lod_nm)
-        found.notes.append(f"{int(beyond.sum())} of {len(beyond)} segments: the layer goes on beyond the view")
+        found.notes.append(
+            f"{int(beyond.sum())} of {len(beyond)} segments: the layer goes on beyond the view"
+        )
     found.notes += _line_notes(found)
     found.trace = _trace(found, pixel_nm)
     if profile.amplitude_source == "none":
@@ -125,6 +128,13 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
     elif not np.isfinite(profile.thickness_nm).any() and found.notes:
         found.reason = found.notes[-1]
     return found
+
+
+def _plain(profile: Profile, limit: float) -> bool:
+    """A layer well above the limit stands out: longer segments would only hide where it ends."""
+    if profile.amplitude_source != "profile" or not profile.present.any():
+        return False
+    return float(np.median(profile.thickness_nm[profile.present])) > 2 * limit
 
 
 def room_nm(found: Found) -> FloatArray:
@@ -140,7 +150,9 @@ def _line_notes(found: Found) -> list[str]:
         return []
     used = found.surface.used
     at, number = found.surface.points[used, axis], found.surface.stretch[used]
-    step = max((np.ptp(at[number == k]) for k in np.unique(number)), default=0.0) * found.surface.pixel_size_nm
+    step = (
+        max((np.ptp(at[number == k]) for k in np.unique(number)), default=0.0) * found.surface.pixel_size_nm
+    )
     more = f", the surface {step:.2g} nm apart from line to line (inclined, or drifted)" if step else ""
     return [f"line scan: distances along the line{more}"]
 
@@ -170,9 +182,7 @@ def _seen(choice: Choice, pixel_nm: float, settings: dict, view_nm: float) -> Fo
     else:
         along = (0.0, choice.sigma_pixels) if axis == 1 else (choice.sigma_pixels, 0.0)
         smooth = _smooth(choice.values, along)
-        surface = trace_lines(
-            smooth, choice.level, pixel_nm, axis=axis, view_nm=view_nm, facing_nm=facing
-        )
+        surface = trace_lines(smooth, choice.level, pixel_nm, axis=axis, view_nm=view_nm, facing_nm=facing)
         distance, position, index = line_distance(surface, axis)
     segments = divide(surface, settings["segment_nm"])
     return Found(
@@ -192,7 +202,7 @@ def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> 
         limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
         target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
         longest = min(LARGEST_SEGMENT * settings["segment_nm"], surface.length_nm)
-        if limit <= target or length >= 0.99 * longest:
+        if limit <= target or length >= 0.99 * longest or _plain(found.profile, limit):
             break
         length = min(length * float(np.clip((limit / target) ** 2, 1.2, 4.0)), longest)
     if length > 1.01 * settings["segment_nm"]:
@@ -279,6 +289,7 @@ def _trace(found: Found, pixel_nm: float) -> Trace:
         common_covariance_nm2=profile.common_covariance_nm2,
         floor_nm=detection_floor_nm(pixel_nm, profile.blur_nm),
         sys_nm=_systematic_nm(profile, pixel_nm),
+        shape_relative=profile.shape_relative,
         partly_covered=True,
         sys_relative=REFERENCE_RELATIVE_SYS if by_reference else 0.0,
         closed=bool(found.surface.used.all() and found.surface.n_stretches == 1),
