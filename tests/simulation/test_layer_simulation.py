@@ -41,7 +41,7 @@ def test_intervals_cover(accuracy, table):
     every = accuracy.merged(table, lambda *_: True)
     assert len(every.inside) > 60
     # A hundred segments that share blur and amplitude: .95 within what so few can show.
-    assert 0.88 <= np.mean(every.inside)
+    assert np.mean(every.inside) >= 0.88
     assert np.mean(np.abs(every.mean_z) < 2) >= 0.8
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ceiflow.layer import output, zones
 from ceiflow.layer.elements import Choice, FitMaps, choose, read_fit
 from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
-from ceiflow.layer.trace import Found, find_layer
+from ceiflow.layer.trace import Found, edge_std_nm, find_layer, room_nm
 
 #: Without a pixel size lengths are counted in pixels, and nothing in nm is reported.
 NO_PIXEL_SIZE = "pixel size missing"
@@ -148,6 +148,8 @@ def _write_summary(
 
 def _notes(choice: Choice, found: Found, pixel_nm) -> list[str]:
     notes = [f"surface drawn in the map of {choice.what}", *found.notes]
+    if pixel_nm and edge_std_nm(found) is not None:
+        notes.append(f"position of the surface known to {edge_std_nm(found):.2g} nm, segment by segment")
     if pixel_nm:
         for name, text in (("frame", "too near to the frame"), ("facing", "facing another particle")):
             if found.surface.lost_nm.get(name, 0.0) > 0:
@@ -164,6 +166,8 @@ def _layer_entry(choice: Choice, found: Found) -> dict:
         "kernel": profile.kind,
         "compared": profile.compared,
         "blur_nm": profile.blur_nm,
+        "edge_std_nm": edge_std_nm(found),
+        "room_nm": room_nm(found),
         "amplitude": profile.amplitude,
         "amplitude_se": profile.amplitude_std,
         "amplitude_source": profile.amplitude_source,
