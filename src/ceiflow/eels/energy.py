@@ -12,6 +12,8 @@ from ceiflow.eels.window import usable_window
 
 COARSE_CHANNEL_EV = 1.0
 SIGNIFICANT = 25.0
+# How far the metals' valence may move all white lines together (reduced metals: 1.3 to 1.9 eV lower).
+VALENCE_SE_EV = 0.8
 
 
 @dataclass
@@ -235,39 +237,66 @@ def assign_references(
     from itertools import product
 
     sure = sum(len(peak.edge.references) == 1 for peak in peaks)
-    best, chosen = None, ()
-    for choice in product(*(peak.edge.references for peak in peaks)):
+    white = np.array([float(peak.edge.second_eV is not None) for peak in peaks])
+    choices = list(product(*(peak.edge.references for peak in peaks)))
+    lines = []
+    for choice in choices:
         at = np.array([peak.position_eV for peak in peaks]) - centre
         shift = np.array(
             [peak.position_eV - expected for peak, (expected, _) in zip(peaks, choice, strict=True)]
         )
         error = np.array([np.hypot(peak.se_eV, se) for peak, (_, se) in zip(peaks, choice, strict=True)])
-        line = _robust_line(at, shift, error, sure, prior, slope)
-        if best is None or line.cost < best.cost - 1e-9:
-            best, chosen = line, choice
+        lines.append(_robust_line(at, shift, error, white, sure, prior, slope))
+    best = min(range(len(lines)), key=lambda index: round(lines[index].cost, 9))
     found = [
         (peak, expected, float(np.hypot(peak.se_eV, se)))
-        for peak, (expected, se) in zip(peaks, chosen, strict=True)
+        for peak, (expected, se) in zip(peaks, choices[best], strict=True)
     ]
-    return best, found
+    return _mean_line(lines, lines[best].cost), found
+
+
+def _mean_line(lines: list[_Line], least: float) -> _Line:
+    """All readings of the peaks, each as likely as it fits: what they disagree on is part of the error."""
+    weight = np.exp(-0.5 * np.array([line.cost - least for line in lines]))
+    weight /= weight.sum()
+
+    def pool(name: str) -> tuple[float, float]:
+        values = np.array([getattr(line, name) for line in lines])
+        errors = np.array([getattr(line, f"{name}_se") for line in lines])
+        mean = float(weight @ values)
+        # A slope that nobody measured stays marked as such.
+        apart = (values - mean) ** 2 if errors.any() else 0.0
+        return mean, float(np.sqrt(weight @ (errors**2 + apart)))
+
+    (offset, offset_se), (slope, slope_se) = pool("offset"), pool("slope")
+    return _Line(offset, slope, offset_se, slope_se, least)
 
 
 def _robust_line(
-    at: np.ndarray, shift: np.ndarray, error: np.ndarray, sure: int, prior: tuple[float, float], slope: float
+    at: np.ndarray,
+    shift: np.ndarray,
+    error: np.ndarray,
+    white: np.ndarray,
+    sure: int,
+    prior: tuple[float, float],
+    slope: float,
 ) -> _Line:
-    """Offset and slope by Student weights; a slope only where edges are far apart."""
+    """Offset and slope by Student weights; a slope only where edges are far apart.
+
+    A third parameter moves all white lines (`white`) together, held by `VALENCE_SE_EV`.
+    """
     measurable = np.ptp(at) > 60.0
-    design = np.concatenate([np.stack([np.ones_like(at), at], 1), [[1.0, 0.0]], [[0.0, 1.0]]])
-    target = np.concatenate([shift, [prior[0], 0.0]])
-    sigma = np.concatenate([error, [prior[1], PRIOR_DISPERSION]])
+    design = np.concatenate([np.stack([np.ones_like(at), at, white], 1), np.eye(3)])
+    target = np.concatenate([shift, [prior[0], 0.0, 0.0]])
+    sigma = np.concatenate([error, [prior[1], PRIOR_DISPERSION, VALENCE_SE_EV]])
     if not measurable:
         design[:, 1] = 0.0
     start = slope if measurable else 0.0
     # Edges scatter almost normally; what was believed beforehand is often right, else it may be far off. Only
     # edges with one possible reference overrule it: others could be read so as to confirm anything.
     loose = [1.0 if sure >= needed else 1e3 for needed in (1, 2)]
-    freedom = np.concatenate([np.full(at.size, 8.0), loose])
-    solution = np.array([np.median(shift - start * at), start])
+    freedom = np.concatenate([np.full(at.size, 8.0), loose, [1e3]])
+    solution = np.array([np.median(shift - start * at), start, 0.0])
     for _ in range(40):
         residual = (target - design @ solution) / sigma
         weight = (freedom + 1) / (freedom + residual**2) / sigma**2
@@ -277,7 +306,8 @@ def _robust_line(
         solution = np.linalg.solve(matrix, design.T @ (weight * target))
     residual = (target - design @ solution) / sigma
     covariance = np.linalg.inv(matrix)
-    spread = max(float(np.mean(residual[:-2] ** 2)), 0.5)
+    # References err together, not only at random: that they agree is no reason to trust them more.
+    spread = max(float(np.mean(residual[: at.size] ** 2)), 1.0)
     errors = np.sqrt(np.diag(covariance) * spread)
     cost = float(np.sum((freedom + 1) * np.log1p(residual**2 / freedom)))
     return _Line(
