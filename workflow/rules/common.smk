@@ -30,6 +30,7 @@ SPECTRUM_FILES = ["summary.json", "spectra.tsv"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
 TABLES = ["acquisitions", "measurements", "cells", "claims", "heterogeneity"]
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
+DEMO_DESIGN = workflow.source_path("../../config/demo/design.yaml")
 RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}
 
 
@@ -90,3 +91,44 @@ def pristine_images(wildcards):
         if CONDITIONS[ACQUISITIONS[name]["cell_id"]] == "pristine"
         and ACQUISITIONS[name]["modality"] == row["modality"]
     ]
+
+
+def measured(name):
+    """One kind of file of every analysed acquisition."""
+    folders = {"eels": MAPS + SPECTRA, "images": IMAGES}
+    return [f"<results>/{folder}/{item}/{name}" for folder, items in folders.items() for item in items]
+
+
+def drawn(names):
+    """What pages draw of these acquisitions."""
+    maps, images = names.intersection(MAPS), names.intersection(IMAGES)
+    spectra = maps.union(names.intersection(SPECTRA))
+    return [
+        *collect("<results>/eels/{name}/{file}", name=sorted(spectra), file=SPECTRUM_FILES),
+        *collect("<results>/eels/{name}/{file}", name=sorted(maps), file=MAP_FILES),
+        *collect("<results>/images/{name}/{file}", name=sorted(images), file=IMAGE_FILES),
+    ]
+
+
+def cell_files(wildcards):
+    """What pages draw of one cell."""
+    return drawn({name for name, row in ACQUISITIONS.items() if row["cell_id"] == wildcards.cell})
+
+
+def retrieved_file(wildcards):
+    """Address and sha256 of one file of `retrieve: files`."""
+    return RETRIEVED[wildcards.retrieved]
+
+
+def demo_files():
+    """The sheets' raw files that the demo's design makes; none in a study that is not the demo."""
+    if not config["demo"]:
+        return []
+    from ceiflow.phantom.design import design_files
+
+    wanted = {path for row in ACQUISITIONS.values() for path in raw_paths(row)}
+    made = design_files(yaml.safe_load(Path(DEMO_DESIGN).read_text()))
+    return sorted(wanted.intersection(made))
+
+
+DEMO_FILES = demo_files()

@@ -1,12 +1,6 @@
 """From acquisitions to cells to claims."""
 
 
-def measured(name):
-    """One kind of file of every analysed acquisition."""
-    folders = {"eels": MAPS + SPECTRA, "images": IMAGES}
-    return [f"<results>/{folder}/{item}/{name}" for folder, items in folders.items() for item in items]
-
-
 rule collect_measurements:
     """One table of measurements and one of acquisitions, failed and excluded ones included."""
     input:

@@ -1,22 +1,6 @@
 """Figures, pages, provenance, manifest."""
 
 
-def drawn(names):
-    """What pages draw of these acquisitions."""
-    maps, images = names.intersection(MAPS), names.intersection(IMAGES)
-    spectra = maps.union(names.intersection(SPECTRA))
-    return [
-        *collect("<results>/eels/{name}/{file}", name=sorted(spectra), file=SPECTRUM_FILES),
-        *collect("<results>/eels/{name}/{file}", name=sorted(maps), file=MAP_FILES),
-        *collect("<results>/images/{name}/{file}", name=sorted(images), file=IMAGE_FILES),
-    ]
-
-
-def cell_files(wildcards):
-    """What pages draw of one cell."""
-    return drawn({name for name, row in ACQUISITIONS.items() if row["cell_id"] == wildcards.cell})
-
-
 rule plot_study:
     """The study's figures, each as SVG and PNG."""
     input:

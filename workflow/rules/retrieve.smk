@@ -1,11 +1,6 @@
 """Public raw files, fetched from their address and held against their digest."""
 
 
-def retrieved_file(wildcards):
-    """Address and sha256 of one file of `retrieve: files`."""
-    return RETRIEVED[wildcards.retrieved]
-
-
 rule retrieve:
     """One raw file from its public address, a mirror, or an installed package."""
     output:
