@@ -52,6 +52,22 @@ writes counts, areal densities, their errors, fractions, t/lambda and chi2. The 
 ten times.
 """
 
+# What `validation.py` writes stands between these.
+BEGIN, END = "<!-- validation: begin -->", "<!-- validation: end -->"
+
+
+def insert(text: str, part: str) -> str:
+    """The page `text` with this part in place of the old one, or at its end."""
+    if BEGIN in text:
+        before, rest = text.split(BEGIN, 1)
+        return before + part.rstrip("\n") + rest.split(END, 1)[1]
+    return text.rstrip("\n") + "\n\n" + part
+
+
+def kept(text: str) -> str:
+    """The part of `validation.py` in an old page; empty where there is none."""
+    return BEGIN + text.split(BEGIN, 1)[1].split(END, 1)[0] + END + "\n" if BEGIN in text else ""
+
 
 def page(sections: dict[str, tuple[str, dict[str, float]]]) -> str:
     """The page from the tables that were made."""

@@ -32,7 +32,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     from files import end_to_end
-    from page import page
+    from page import insert, kept, page
 
     options = arguments(argv)
     cache = options.cache.resolve()
@@ -50,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{name}: {value:.3g}")
         print()
     if options.write:
-        options.write.write_text(page(sections), encoding="utf-8")
+        old = options.write.read_text(encoding="utf-8") if options.write.exists() else ""
+        text, part = page(sections), kept(old)
+        options.write.write_text(insert(text, part) if part else text, encoding="utf-8")
     return 0
 
 
