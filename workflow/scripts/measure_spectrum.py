@@ -9,9 +9,7 @@ def measure_spectrum(input, output, params):
     from ceiflow import eels
 
     outputs = {name: Path(path) for name, path in output.items()}
-    eels.measure_spectrum(
-        Path(input.signal), Path(input.edges), outputs, params.acquisition, params.config
-    )
+    eels.measure_spectrum(Path(input.signal), Path(input.edges), outputs, params.acquisition, params.config)
 
 
 run_stage(snakemake, measure_spectrum)
