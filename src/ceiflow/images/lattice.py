@@ -17,6 +17,7 @@ from ceiflow.images.field import (
     clean,
     field_factor,
     frame_is_far,
+    on_grid,
     pool,
     smooth,
 )
@@ -330,7 +331,9 @@ def _energies(demodulator, band, spots, windows, coarse, thin, shifts):
         # What is alike in all directions is amorphous: its largest of so many is taken off.
         largest = np.sum(1 / np.arange(1, len(every) + 1)) / math.log(2)
         narrow = np.maximum(np.max(every, axis=0) - largest * np.median(every, axis=0), 0)
-    return narrow, wide, _noise(demodulator, band, spots, wider, coarse * thin, thin)
+    # Noise is averaged over more than the window: half as many samples along an axis say the same.
+    noise = _noise(demodulator, band, spots, wider, 2 * coarse * thin, 2 * thin)
+    return narrow, wide, on_grid(noise, wide.shape)
 
 
 def _energy(amplitude: np.ndarray) -> np.ndarray:
