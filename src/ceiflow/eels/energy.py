@@ -12,8 +12,9 @@ from ceiflow.eels.window import usable_window
 
 COARSE_CHANNEL_EV = 1.0
 SIGNIFICANT = 25.0
-# How far the metals' valence may move all white lines together (reduced metals: 1.3 to 1.9 eV lower).
-VALENCE_SE_EV = 0.8
+# How far the metals' valence may move all white lines together. Reduced metals stand up to 1.9 eV lower; with
+# more freedom than this an offset of the axis would be taken for that.
+VALENCE_SE_EV = 0.4
 
 
 @dataclass
