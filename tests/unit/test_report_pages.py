@@ -286,3 +286,29 @@ def test_groups_in_reasons_are_named_by_their_values():
     assert study.in_words(reason) == "6 of 16 acquisitions with shorted · NMC532 are below: taken at 0"
     assert study.in_words("3 cells with condition=pristine: no angles") == "3 cells with pristine: no angles"
     assert study.in_words("Welch p = 0.1, two-sided") == "Welch p = 0.1, two-sided"
+
+
+@pytest.mark.parametrize(
+    ("errors", "text"),
+    [
+        ((0.0178, 0.2246), "9.86 ± 0.02 ± 0.22"),
+        ((0.03, 0), "9.861 ± 0.030"),
+        ((0.0001, 1), "9.9 ± 0.0001 ± 1.0"),
+        (("", 0.5), "9.86 ± ? ± 0.50"),
+        ((0, 0), "9.86"),
+        (("", ""), "9.86"),
+    ],
+)
+def test_values_carry_both_errors(errors, text):
+    assert html.amount(9.861433, *errors) == text
+    assert html.amount(-1234.5, 260, 120) == "−1230 ± 260 ± 120"
+
+
+def test_pages_say_which_error_is_which(tmp_path):
+    results = at(fake_results.make(tmp_path))
+    for row in results.measurements:
+        if row["endpoint"] == "layer_thickness_nm":
+            row["se_sys"] = "0.5"
+    text = str(cell.acquisitions(results, "S1"))
+    assert "9.50 ± 0.19 ± 0.50 nm" in text
+    assert "Values ± statistical ± systematic" in text

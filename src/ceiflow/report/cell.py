@@ -102,7 +102,7 @@ def values(results: Results, cell_id: str) -> Block:
     note = (
         paragraph(f"Not identifiable in any acquisition: {', '.join(rest)}.", class_="soft") if rest else None
     )
-    return block(html.table(told, columns) if told else None, note)
+    return block(html.table(told, columns, f"Values {html.ERRORS}") if told else None, note)
 
 
 def _reading_order(row: dict) -> tuple:
@@ -116,7 +116,7 @@ def _reading_order(row: dict) -> tuple:
 def _value_text(row: dict, error: str) -> str:
     unit = unit_name(row.get("unit", ""))
     if known(row.get("value")):
-        return f"{html.amount(row['value'], row.get(error))} {unit}".rstrip()
+        return f"{html.amount(row['value'], row.get(error), row.get('se_sys'))} {unit}".rstrip()
     if known(row.get("lod")):
         return f"< {figures3(row['lod'])} {unit}".rstrip()
     return ""
@@ -155,7 +155,11 @@ def acquisition(results: Results, row: dict, explorer: bool, limit_kb: float) ->
     if status in {"failed", "excluded"}:
         what = "It was not analysed." if status == "excluded" else "It could not be analysed."
         return [*parts, paragraph(what), metadata(row, summary)]
-    parts += [html.facts(_findings(results, row)), metadata(row, summary)]
+    findings = _findings(results, row)
+    parts.append(html.facts(findings))
+    if any("±" in text for text in findings.values()):
+        parts.append(paragraph(f"Values {html.ERRORS}.", class_="soft"))
+    parts.append(metadata(row, summary))
     parts += _density_sentences(results, name)
     parts += _figures(modality, source, limit_kb)
     if modality == "eels_si" and explorer:
@@ -297,9 +301,8 @@ def measurements(results: Results, name: str) -> Markup:
     columns = [
         Column("Quantity", lambda row: axis_label(row["endpoint"], row["unit"])),
         Column("Zone", "zone"),
-        Column("Value", lambda row: html.amount(row["value"], row.get("se_stat")), "number"),
         Column(
-            "Systematic", lambda row: figures3(row["se_sys"]) if known(row.get("se_sys")) else "", "number"
+            "Value", lambda row: html.amount(row["value"], row.get("se_stat"), row.get("se_sys")), "number"
         ),
         Column(
             "Detection limit", lambda row: figures3(row["lod"]) if known(row.get("lod")) else "", "number"
@@ -308,4 +311,6 @@ def measurements(results: Results, name: str) -> Markup:
         Column("Points", "n", "number"),
         Column("Note", "note", "reason"),
     ]
-    return html.details(f"All {counted(len(own), 'measurement')}", html.table(own, columns))
+    return html.details(
+        f"All {counted(len(own), 'measurement')}", html.table(own, columns, f"Values {html.ERRORS}")
+    )

@@ -12,6 +12,8 @@ from ceiflow.figures.tables import known
 
 # Dots per inch of the images of a page, and the least to which a limit of size may bring it.
 FINEST, COARSEST = 160.0, 60.0
+# What stands behind a value made by `amount`.
+ERRORS = "± statistical ± systematic"
 
 
 @dataclass(frozen=True)
@@ -235,19 +237,32 @@ def row(*figures: Markup | None) -> Markup:
     return tag("div", *(item for item in figures if item is not None), class_="row")
 
 
-def amount(value: object, error: object = None) -> str:
-    """A value with its standard error at the decimals that the error deserves."""
+def amount(value: object, error: object = None, systematic: object = None) -> str:
+    """A value ± its statistical ± its systematic error, cut to two digits of the larger one.
+
+    A systematic error of zero is left out; a statistical one that is not known is "?".
+    """
     import math
 
     from ceiflow.figures.tables import figures3, number
 
     if not known(value):
         return ""
-    size = number(error)
-    if math.isnan(size) or size <= 0 or not 1e-5 < size < 1e6:
+    sizes = [number(item) for item in (error, systematic)]
+    largest = max((size for size in sizes if size > 0), default=math.nan)
+    if not 1e-5 < largest < 1e6:
         return figures3(value)
-    digits = max(0, 1 - math.floor(math.log10(size)))
-    return f"{number(value):.{digits}f} ± {size:.{digits}f}".replace("-", "−")
+    digits = 1 - math.floor(math.log10(largest))
+
+    def shown(size: float) -> str:
+        cut = round(size, digits)
+        return f"{cut:.{max(0, digits)}f}" if cut or not size else f"{size:.1g}"
+
+    parts = [f"{round(number(value), digits) + 0.0:.{max(0, digits)}f}"]
+    parts.append("?" if math.isnan(sizes[0]) else shown(sizes[0]))
+    if sizes[1] > 0:
+        parts.append(shown(sizes[1]))
+    return " ± ".join(parts).replace("-", "−")
 
 
 def counted(number_of: int, noun: str) -> str:

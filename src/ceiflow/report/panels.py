@@ -51,7 +51,7 @@ def _group_line(results: Results, cells: list[str]) -> Markup:
     values = [row for row in results.cells if row["cell_id"] in cells and row["zone"] == "layer"]
     thickness = [row for row in values if row["endpoint"] == "layer_thickness_nm"]
     coverage = [row for row in values if row["endpoint"] == "layer_coverage" and known(row["value"])]
-    found = [number(row["value"]) for row in thickness if known(row["value"])]
+    found = [_amount(row, "se") for row in thickness if known(row["value"])]
     bounded = sum(row["status"] == "bounded" for row in thickness)
     own = [row for row in results.acquisitions if row["cell_id"] in cells]
     lod = [number(row["lod_thickness_nm"]) for row in own if known(row.get("lod_thickness_nm"))]
@@ -60,12 +60,16 @@ def _group_line(results: Results, cells: list[str]) -> Markup:
             "Cells": len(cells),
             "Particles": len({(row["cell_id"], row["particle_id"]) for row in own}),
             "Acquisitions": len(own),
-            "Layer thickness by cell": f"{', '.join(f'{value:.3g}' for value in found)} nm" if found else "",
+            f"Layer thickness by cell, {html.ERRORS}": f"{', '.join(found)} nm" if found else "",
             "Cells below detection": bounded or "",
-            "Coverage by cell": ", ".join(f"{number(row['value']):.0%}" for row in coverage),
+            f"Coverage by cell, {html.ERRORS}": ", ".join(_amount(row, "se") for row in coverage),
             "Detection limits": _range(lod),
         }
     )
+
+
+def _amount(row: dict, error: str) -> str:
+    return html.amount(row["value"], row.get(error), row.get("se_sys"))
 
 
 def _range(values: list[float]) -> str:
@@ -114,7 +118,7 @@ def _map_caption(source) -> str:
 def _thickness_words(measured: dict) -> str:
     status = measured.get("status")
     if status == "identified":
-        return f"Layer thickness {html.amount(measured['value'], measured.get('se_stat'))} nm where covered."
+        return f"Layer thickness {_amount(measured, 'se_stat')} nm ({html.ERRORS}) where covered."
     if status == "bounded":
         return f"No layer above the detection limit of {figures3(measured.get('lod'))} nm."
     return f"Layer thickness not identifiable: {measured.get('note') or 'no measurement'}."

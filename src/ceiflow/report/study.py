@@ -28,7 +28,8 @@ __all__ = [
 ]
 THICKNESS_CAPTION = (
     "Layer thickness. Large points are cells, the unit of inference; small ones are acquisitions; downward "
-    "triangles are upper limits, where nothing was found above the detection limit."
+    "triangles are upper limits, where nothing was found above the detection limit. Bars are statistical "
+    "errors; the systematic ones stand on the pages of the cells."
 )
 _GROUP = re.compile(r"\b\w+=[^;=]+?(?:;\w+=[^;=]+?)*(?=$|[;:,.)]?(?:\s|$))")
 SYMBOLS = {name: symbol for name, (symbol, _) in VERDICTS.items()}
@@ -231,7 +232,13 @@ def evidence(results: Results) -> Block:
 def composition(results: Results) -> Block:
     """Elements by group and zone."""
     drawn = folders.study_figure("composition", results.tables)
-    return block(html.figure(drawn, "One point a cell, with its standard error.", "svg"))
+    return block(
+        html.figure(
+            drawn,
+            "One point a cell; bars: its statistical error (the systematic one stands on its page).",
+            "svg",
+        )
+    )
 
 
 def heterogeneity(results: Results) -> Block:
