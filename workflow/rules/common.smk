@@ -10,9 +10,13 @@ from ceiflow.errors import StudyError
 from ceiflow.report.closing import closing_text
 from ceiflow.study import module_digest, validate
 from ceiflow.figures.names import STUDY_FIGURES
+from ceiflow.study.config import read_yaml
 from ceiflow.study.measurements import IMAGE_MODALITIES
 
 try:
+    # Snakemake has read it already, and takes the last of two keys that are the same.
+    if Path("config/config.yaml").is_file():
+        read_yaml(Path("config/config.yaml"), "config/config.yaml")
     STUDY = validate(config, Path.cwd())
 except StudyError as error:
     raise WorkflowError(str(error)) from None

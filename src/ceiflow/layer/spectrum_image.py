@@ -11,6 +11,7 @@ from ceiflow.layer import output, zones
 from ceiflow.layer.elements import Choice, FitMaps, choose, read_fit
 from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
 from ceiflow.layer.trace import Found, edge_std_nm, find_layer, room_nm
+from ceiflow.study.measurements import Measurement, not_identifiable
 
 #: Without a pixel size lengths are counted in pixels, and nothing in nm is reported.
 NO_PIXEL_SIZE = "pixel size missing"
@@ -50,7 +51,7 @@ def measure_spectrum_image(
     spectra = eels.fit_zones(calibrated, edges, masks, config)
     seed = seed_for(config["statistics"]["seed"], header.acquisition_id, "layer")
     rows = layer_rows(found.trace, found.reason, seed, config["statistics"]["resamples"])
-    rows += eels.zone_measurements(spectra, header, config["eels"]["elements"])
+    rows += _of_layer(eels.zone_measurements(spectra, header, config["eels"]["elements"]), zone)
     rows.append(output.dose_row(header))
     rows = output.complete(rows, "eels_si", config["eels"]["elements"])
 
@@ -62,6 +63,14 @@ def measure_spectrum_image(
     write_rows(outputs["measurements"], rows)
     sections = eels.origins(edges, header.metadata, config["eels"]["elements"])
     _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, sections)
+
+
+def _of_layer(rows: list[Measurement], zone: np.ndarray) -> list[Measurement]:
+    """What the zones are made of; a band beside a bare surface holds the blurred particle, and no layer."""
+    if (zone == zones.LAYER).any():
+        return rows
+    reason = "no layer was found that this could be measured in"
+    return [not_identifiable(row.zone, row.endpoint, reason) if row.zone == "layer" else row for row in rows]
 
 
 def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):

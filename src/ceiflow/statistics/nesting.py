@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from ceiflow.statistics.tables import Row, number
 
 T = TypeVar("T")
-MAX_CENSORED = 0.7  # above this share of bounded acquisitions a mean is not given (science of censored data)
 
 
 @dataclass(frozen=True)
@@ -154,10 +153,8 @@ def summarise(cell_id: str, observations: Sequence[Observation]) -> Cell:
     (particles, else regions), else from the propagated measurement errors; `se_source` says which. Where
     some acquisitions are bounded, scatter is taken at the end where it is larger.
 
-    Status: `identified` where the mean is known, that is where its two ends lie no further from their middle
-    than one standard error and at most 70 % of the acquisitions are bounded; the value is then the middle,
-    and its error holds the half width too (uniform, half width / sqrt 3). Otherwise `bounded`: no value, only
-    the ends.
+    Status: `identified` where no acquisition is bounded. Otherwise `bounded`: no value, since a detection
+    limit is none, and only the ends that the mean has with those acquisitions at zero and at their limits.
     """
     usable = [o for o in observations if o.usable]
     n_bounded = sum(o.status == "bounded" for o in usable)
@@ -171,15 +168,14 @@ def summarise(cell_id: str, observations: Sequence[Observation]) -> Cell:
     particles = particle_means(regions)
     mean = average(list(particles.values()))
     se, source = _standard_error(mean, list(particles.values()), list(regions.values()))
-    half = (mean.high - mean.low) / 2
-    known = n_bounded == 0 or (half <= se and n_bounded <= MAX_CENSORED * len(usable))
+    known = n_bounded == 0
     return Cell(
         cell_id=cell_id,
         status="identified" if known else "bounded",
-        value=(mean.low + mean.high) / 2 if known else None,
+        value=mean.low if known else None,
         low=mean.low,
         high=mean.high,
-        se=math.hypot(se, half / math.sqrt(3)) if known else None,
+        se=se if known else None,
         se_source=source if known else "",
         se_sys=mean.se_sys,
         lod=mean.lod,

@@ -278,6 +278,8 @@ def _path(text: str) -> str:
         raise ValueError(f"a path with forward slashes: {text.replace(chr(92), '/')}")
     if text.endswith("/"):
         raise ValueError("a file, not a folder")
+    if any(letter in text for letter in "{}<>"):
+        raise ValueError("a path without { } < >, which a workflow reads as a name to fill in")
     return _text(text)
 
 
