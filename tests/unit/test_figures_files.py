@@ -6,9 +6,10 @@ import sys
 import fake_results
 import matplotlib
 import pytest
+from matplotlib.collections import PathCollection
 
 from ceiflow import figures
-from ceiflow.figures import folders, style
+from ceiflow.figures import folders, overlay, style
 from ceiflow.figures.tables import rows
 
 TABLES = ("claims", "cells", "measurements", "acquisitions", "heterogeneity")
@@ -111,6 +112,24 @@ def test_trace_tells_how_much_is_covered(tmp_path):
     fake_results.write_layer(tmp_path / "layer.tsv")
     text = figures.description(figures.layer_trace(tmp_path / "layer.tsv"))
     assert "present at 10 of 12 surface points" in text
+
+
+def test_what_was_not_measured_is_not_bare(tmp_path):
+    """A missing thickness or limit is no absence, and a covered point without neighbours is drawn."""
+    fake_results.write_layer(tmp_path / "layer.tsv")
+    table = rows(tmp_path / "layer.tsv")
+    told = [("9", "1.5", "true"), ("", "1.5", "false"), ("0.1", "", "false"), ("0.1", "1.5", "false")]
+    for row, (thickness, limit, found) in zip(table, told, strict=False):
+        row |= {"thickness_nm": thickness, "lod_nm": limit, "present": found}
+    assert [int(where.sum()) for where in overlay.kinds(table).values()] == [2, 1, 1]
+    fake_results.write_maps(tmp_path / "maps.h5", "a")
+    drawn = figures.layer_overlay_eels(tmp_path / "maps.h5", table)
+    for figure in (drawn, figures.layer_trace(table)):
+        words = [text.get_text().partition(":")[0] for text in figure.legends[0].get_texts()]
+        assert {"bare", "not measured", "cannot tell"} <= set(words)
+        assert "1 not measured, 1 cannot tell" in figures.description(figure)
+    isolated = [item for item in drawn.axes[0].collections if isinstance(item, PathCollection)]
+    assert [len(item.get_offsets()) for item in isolated] == [2]
 
 
 def test_dollar_signs_are_not_formulas(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.patheffects as effects
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -17,6 +18,16 @@ from ceiflow.figures import style
 from ceiflow.figures.tables import Rows, Table, number, rows, true
 
 BARE = style.SKY
+# What a point of the surface says where no layer was found: colour, dashes, marker on a trace, words.
+BARE_KIND, UNMEASURED, CANNOT_TELL = "bare", "not measured", "cannot tell"
+UNCOVERED = {
+    BARE_KIND: (BARE, (0, (1, 1)), "|", "bare: below the detection limit"),
+    UNMEASURED: ("#ffffff", (0, (4, 2)), "x", "not measured"),
+    CANNOT_TELL: (style.YELLOW, (0, (3, 1, 1, 1)), "d", "cannot tell: no detection limit"),
+}
+
+
+RUG = {BARE_KIND: style.BLUE, UNMEASURED: style.GREY, CANNOT_TELL: style.ORANGE}
 
 
 def columns(table: Rows, *names: str) -> tuple[np.ndarray, ...]:
@@ -35,6 +46,18 @@ def present(table: Rows) -> np.ndarray:
     return np.array([true(row.get("present")) for row in table], bool)
 
 
+def kinds(table: Rows) -> dict[str, np.ndarray]:
+    """Where no layer was found: bare, not measured (no thickness), or untold (no detection limit)."""
+    thickness, lod = columns(table, "thickness_nm", "lod_nm")
+    open_ = ~present(table)
+    measured, limited = np.isfinite(thickness), np.isfinite(lod)
+    return {
+        BARE_KIND: open_ & measured & limited,
+        UNMEASURED: open_ & ~measured,
+        CANNOT_TELL: open_ & measured & ~limited,
+    }
+
+
 def _top_thickness(table: Rows) -> float:
     (thickness,) = columns(table, "thickness_nm")
     own = thickness[present(table) & np.isfinite(thickness)]
@@ -42,36 +65,50 @@ def _top_thickness(table: Rows) -> float:
 
 
 def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection | None:
-    """Outer and inner edge in the colour of the thickness; bare stretches dotted on the surface."""
+    """Outer and inner edge in the colour of the thickness; the rest of the surface by what is known of it."""
     thickness, row, column = columns(table, "thickness_nm", "row", "column")
     found = present(table)
     outline = [effects.Stroke(linewidth=2.4, foreground="black"), effects.Normal()]
-    segments, colours = [], []
+    segments, colours, dots = [], [], []
     for pair in (("outer_row", "outer_column"), ("inner_row", "inner_column")):
         y, x = columns(table, *pair)
         if not np.isfinite(y).any():
             y, x = row, column
         y, x = place(y), place(x)
-        for index in stretches(table):
-            for a, b in itertools.pairwise(index):
-                both = found[a] and found[b] and np.isfinite([x[a], x[b], y[a], y[b]]).all()
-                if both and np.hypot(x[a] - x[b], y[a] - y[b]) < closed_gap:
-                    segments.append([(x[a], y[a]), (x[b], y[b])])
-                    colours.append((thickness[a] + thickness[b]) / 2)
-    for index in stretches(table):
-        y, x = place(row[index]).copy(), place(column[index]).copy()
-        y[found[index]] = np.nan
-        line = axes.plot(x, y, color=BARE, linewidth=1.3, linestyle=(0, (1, 1)), marker=".", markersize=1.5)[
-            0
-        ]
-        line.set_path_effects(outline)
-    if not segments:
+        drawn = np.zeros(found.size, bool)
+        for a, b in _neighbours(table, found, x, y, closed_gap):
+            segments.append([(x[a], y[a]), (x[b], y[b])])
+            colours.append((thickness[a] + thickness[b]) / 2)
+            drawn[[a, b]] = True
+        dots += [(x[i], y[i], thickness[i]) for i in np.flatnonzero(found & ~drawn & np.isfinite(x + y))]
+    for kind, where in kinds(table).items():
+        colour, dashes, _, _ = UNCOVERED[kind]
+        for index in stretches(table) if where.any() else []:
+            x, y = place(column[index]).copy(), place(row[index]).copy()
+            x[~where[index]] = np.nan
+            look = {"color": colour, "linewidth": 1.3, "linestyle": dashes, "path_effects": outline}
+            axes.plot(x, y, marker=".", markersize=1.5, **look)
+    if not segments and not dots:
         return None
-    lines = LineCollection(segments, cmap=style.THICKNESS_MAP, linewidths=1.4, path_effects=outline)
+    limits = (0.0, _top_thickness(table) or 1.0)
+    colour_map = colormaps[style.THICKNESS_MAP].with_extremes(bad=style.GREY)
+    lines = LineCollection(segments, cmap=colour_map, linewidths=1.4, path_effects=outline)
     lines.set_array(np.array(colours))
-    lines.set_clim(0.0, _top_thickness(table) or 1.0)
+    lines.set_clim(*limits)
     axes.add_collection(lines)
+    if dots:
+        x, y, values = np.array(dots).T
+        shown = {"cmap": colour_map, "vmin": limits[0], "vmax": limits[1], "plotnonfinite": True}
+        axes.scatter(x, y, 7.0, values, **shown, edgecolors="black", linewidths=0.5, zorder=3)
     return lines
+
+
+def _neighbours(table: Rows, where: np.ndarray, x: np.ndarray, y: np.ndarray, closed_gap: float):
+    """Pairs of points that follow one another on one stretch, both chosen and both with a place."""
+    for index in stretches(table):
+        for a, b in itertools.pairwise(index):
+            if where[a] and where[b] and np.hypot(x[a] - x[b], y[a] - y[b]) < closed_gap:
+                yield a, b
 
 
 def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5, high=99.5) -> Figure:
@@ -88,16 +125,16 @@ def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5,
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(shape[0] - 0.5, -0.5)
     style.scale_bar(axes, pixel_size_nm, shape)
-    found = present(table)
     handles = []
     if lines is not None:
-        colour = lines.get_cmap()(0.6)
-        handles.append(Line2D([], [], color=colour, label="outer and inner edge of the layer"))
+        handles.append(Line2D([], [], color=style.GREY, label="outer and inner edge of the layer"))
         style.colour_bar(figure, lines, axes, "Layer thickness (nm)", "max")
-    if table and not found.all():
-        handles.append(
-            Line2D([], [], color=BARE, linestyle=(0, (1, 1)), label="bare: below the detection limit")
-        )
+    for kind, where in kinds(table).items():
+        colour, dashes, _, words = UNCOVERED[kind]
+        if where.any():
+            handle = Line2D([], [], color=colour, linestyle=dashes, label=words)
+            handle.set_path_effects([effects.Stroke(linewidth=2.4, foreground="black"), effects.Normal()])
+            handles.append(handle)
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1.6, fontsize=6)
     return style.describe(figure, f"{what} {label}. {_found_words(table)}")
@@ -113,6 +150,8 @@ def _found_words(table: Rows) -> str:
         share += f", median thickness {np.nanmedian(thickness[found]):.3g} nm"
     if np.isfinite(lod).any():
         share += f", median detection limit {np.nanmedian(lod):.3g} nm"
+    counts = {kind: int(where.sum()) for kind, where in kinds(table).items() if kind != BARE_KIND}
+    share += "".join(f", {count} {kind}" for kind, count in counts.items() if count)
     return share + "."
 
 
@@ -196,7 +235,7 @@ def layer_trace(layer_tsv: Table) -> Figure:
     position, thickness, deviation, lod = columns(
         table, "position_nm", "thickness_nm", "thickness_std_nm", "lod_nm"
     )
-    found = present(table)
+    found, uncovered = present(table), kinds(table)
     figure = style.new_figure(style.ONE_COLUMN_MM, 52.0)
     axes = figure.subplots()
     for index in stretches(table):
@@ -208,8 +247,11 @@ def layer_trace(layer_tsv: Table) -> Figure:
         axes.plot(x, y, color=style.VERMILLION, linewidth=0.8)
         where = found[index]
         axes.plot(x[where], y[where], ".", color=style.VERMILLION, markersize=3)
-        rug = np.full((~where).sum(), 0.03)
-        axes.plot(x[~where], rug, "|", color=style.BLUE, markersize=4, transform=axes.get_xaxis_transform())
+        for kind, open_ in uncovered.items():
+            at = x[open_[index]]
+            colour, marker = RUG[kind], UNCOVERED[kind][2]
+            rug, size = np.full(at.size, 0.03), 4 if kind == BARE_KIND else 3
+            axes.plot(at, rug, marker, color=colour, markersize=size, transform=axes.get_xaxis_transform())
     axes.set_xlabel("Position along the surface (nm)")
     axes.set_ylabel("Layer thickness (nm)")
     _trace_limits(axes, thickness + np.nan_to_num(deviation), lod)
@@ -217,8 +259,12 @@ def layer_trace(layer_tsv: Table) -> Figure:
         Line2D([], [], color=style.VERMILLION, marker=".", label="thickness ± 1 SD"),
         Line2D([], [], color=style.GREY, linestyle=(0, (4, 2)), linewidth=0.7, label="detection limit"),
     ]
-    if not found.all():
-        handles.append(Line2D([], [], color=style.BLUE, marker="|", linestyle="", label="bare"))
+    for kind, where in uncovered.items():
+        if where.any():
+            marker = UNCOVERED[kind][2]
+            handles.append(
+                Line2D([], [], color=RUG[kind], marker=marker, linestyle="", markersize=4, label=kind)
+            )
     figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.8, columnspacing=1.0)
     span = position[np.isfinite(position)]
     length = f" over {np.ptp(span):.3g} nm" if span.size else ""

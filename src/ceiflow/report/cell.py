@@ -38,8 +38,14 @@ ELEMENTS = BY_NUMBER.split()
 WRITTEN = {"energy_offset_eV": "sheet_energy_offset_eV"}
 STATUS_SYMBOLS = {"identified": "✔", "bounded": "≤", "not_identifiable": "?"}
 CAPTIONS = {
-    "layer": "Outer and inner edge of the layer, coloured by its thickness; dotted where bare.",
-    "trace": "Thickness along the surface with one standard deviation; grey: below the detection limit.",
+    "layer": (
+        "Outer and inner edge of the layer, coloured by its thickness; dotted where bare; dashed where "
+        "nothing could be told."
+    ),
+    "trace": (
+        "Thickness along the surface with one standard deviation; grey: below the detection limit; marks at "
+        "the foot: bare, not measured, or no limit known."
+    ),
     "spectra": (
         "Summed spectra of the zones: counts with model and background; what stands above it, on a "
         "square-root scale; residual in standard deviations (grey: ± 2)."
