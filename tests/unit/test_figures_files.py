@@ -148,3 +148,14 @@ def test_names_of_figures_are_had_without_matplotlib():
     code = "import sys; import ceiflow.figures as f; f.STUDY_FIGURES; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_bars_that_are_left_out_are_counted():
+    levels = [
+        {"endpoint": name, "zone": "all", "level": "cell", "variance": "1", "share": "1"}
+        for name in (*(f"atomic_fraction_{i}" for i in range(16)), "layer_thickness_nm")
+    ]
+    figure = figures.heterogeneity_bars(levels)
+    assert figure.axes[0].get_yticklabels()[0].get_text().startswith("layer thickness")
+    assert "and 3 more in the table" in figure.axes[0].get_xlabel()
+    assert "and 3 more in the table" in figures.description(figure)

@@ -17,6 +17,7 @@ OUTCOMES = {
     "cannot tell": ("#b5b5b5", ".."),
     LOST: ("#ffffff", "xx"),
 }
+MOST_BARS = 14
 LEVELS = {
     "pixel": ("#b5b5b5", ""),
     "region": (style.SKY, "//"),
@@ -112,7 +113,7 @@ def heterogeneity_bars(heterogeneity: Table) -> Figure:
         return style.nothing("There are too few acquisitions to tell at which level values vary.")
     keys = list(dict.fromkeys((row["endpoint"], row["zone"]) for row in table))
     keys.sort(key=lambda key: (not key[0].startswith("layer_"), *key))
-    keys = keys[:14]
+    more, keys = max(0, len(keys) - MOST_BARS), keys[:MOST_BARS]
     figure = style.new_figure(style.TWO_COLUMNS_MM, 20.0 + 6.5 * len(keys))
     axes = figure.subplots()
     left = np.zeros(len(keys))
@@ -145,11 +146,12 @@ def heterogeneity_bars(heterogeneity: Table) -> Figure:
     axes.set_yticks(range(len(keys)), [f"{endpoint_name(e)} ({z})" for e, z in keys])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
-    axes.set_xlabel("Share of the variance")
+    axes.set_xlabel("Share of the variance" + (f"\nand {more} more in the table" if more else ""))
     axes.set_xlim(0, max(1.0, float(left.max())))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=1.4)
     words = "; ".join(f"{endpoint_name(e)} ({z}): {_shares(share, used, (e, z))}" for e, z in keys)
-    return style.describe(figure, f"Share of the variance by level. {words}.")
+    rest = f"; and {more} more in the table" if more else ""
+    return style.describe(figure, f"Share of the variance by level. {words}{rest}.")
 
 
 def _shares(share: dict, levels: list[str], key: tuple[str, str]) -> str:
