@@ -1,11 +1,13 @@
 """Figures: byte-identical files, texts that state their content, and folders with nothing to show."""
 
+import itertools
 import subprocess
 import sys
 
 import fake_results
 import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
 from ceiflow import figures
@@ -159,3 +161,22 @@ def test_bars_that_are_left_out_are_counted():
     assert figure.axes[0].get_yticklabels()[0].get_text().startswith("layer thickness")
     assert "and 3 more in the table" in figure.axes[0].get_xlabel()
     assert "and 3 more in the table" in figures.description(figure)
+
+
+@pytest.mark.parametrize(("groups", "differences"), [(1, 2), (2, 1), (3, 0), (4, 4), (12, 2), (16, 4)])
+def test_labels_of_groups_never_meet(groups, differences):
+    about = {"endpoint": "layer_thickness_nm", "zone": "layer", "unit": "nm"}
+    cells = [
+        {"cell_id": f"c{i}", "condition": f"condition{i}", "electrode": "NMC532", "value": "5", **about}
+        for i in range(groups)
+    ]
+    names = {"test": "condition=shorted;electrode=NMC532", "reference": "condition=normal;electrode=NMC532"}
+    claim = {"claim_id": "a", "kind": "difference", "estimate": "5", **names, **about}
+    figure = figures.estimation_plot(cells, [], [claim] * differences, "layer_thickness_nm")
+    style.settle(figure)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    labels = [label for axes in figure.axes for label in axes.get_xticklabels() if label.get_text()]
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+    assert len(boxes) == groups + differences
+    assert not [a for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from ceiflow.figures import style
 from ceiflow.figures.tables import (
@@ -60,18 +61,88 @@ def estimation_plot(
         and known(row.get("estimate"))
     ]
     layout = groups(shown, rows(sheet))
-    wide = len(layout) + len(differences) > 4 or len(shown) > 12
-    figure = style.new_figure(style.TWO_COLUMNS_MM if wide else style.ONE_COLUMN_MM, 66.0)
-    ratio = [max(len(layout), 2) + 0.05 * len(shown), 0.9 + 0.6 * len(differences)]
+    names = [[_label(name, len(cells)) for name, cells in layout.items()], _claim_labels(differences)]
+    most = max(len(cells) for cells in layout.values())
+    room = _Room(names, [max(12.0, 2.2 * most), 14.0])
+    figure = style.new_figure(room.width_mm, room.height_mm)
     if differences:
-        left, right = figure.subplots(1, 2, width_ratios=ratio)
+        left, right = figure.subplots(1, 2, width_ratios=room.ratio)
         _differences(right, differences)
+        room.ticks(right, 1)
     else:
         left = figure.subplots()
     unit = shown[0].get("unit", "")
-    _groups(left, layout, {row["cell_id"]: row for row in shown}, points)
+    handles = _groups(left, layout, {row["cell_id"]: row for row in shown}, points)
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, handletextpad=0.1, columnspacing=0.9)
+    room.ticks(left, 0)
     left.set_ylabel(axis_label(endpoint, unit))
     return style.describe(figure, _words(endpoint, unit, layout, shown, differences))
+
+
+class _Room:
+    """Sizes at which no label of a group meets its neighbour: a wider figure, then labels upright.
+
+    Parameters
+    ----------
+    names : two lists of str
+        Labels of the groups, and of the differences beside them, in lines.
+    least_mm : two floats
+        The least room of a group and of a difference.
+    """
+
+    AXIS_MM = 18.0
+
+    def __init__(self, names: list[list[str]], least_mm: list[float]):
+        self.names, self.size, self.rotation, self.height_mm = names, 6.5, 0, 66.0
+        slots = [
+            max(least, _width_mm(own, self.size) + 3.0) for own, least in zip(names, least_mm, strict=True)
+        ]
+        panels = sum(bool(own) for own in names)
+        needed = self._needed(slots)
+        if needed > style.TWO_COLUMNS_MM:
+            self.names = [
+                [
+                    "\n".join(textwrap.wrap(" ".join(name.split("\n")), 26, break_long_words=False))
+                    for name in own
+                ]
+                for own in names
+            ]
+            self.rotation = 90
+            slots = [self._upright(own) for own in self.names]
+            free = style.TWO_COLUMNS_MM - self.AXIS_MM * panels
+            if self._needed(slots) > style.TWO_COLUMNS_MM:
+                self.size *= free / (self._needed(slots) - self.AXIS_MM * panels)
+            self.height_mm = 54.0 + max(_width_mm(own, self.size) for own in self.names)
+        self.spare = panels == 1 and needed < 0.75 * style.ONE_COLUMN_MM
+        self.width_mm = min(max(needed, style.ONE_COLUMN_MM), style.TWO_COLUMNS_MM)
+        self.ratio = [slot * len(own) for slot, own in zip(slots, names, strict=True)]
+
+    def _needed(self, slots: list[float]) -> float:
+        pairs = zip(slots, self.names, strict=True)
+        return sum(slot * len(own) + self.AXIS_MM for slot, own in pairs if own)
+
+    def _upright(self, names: list[str]) -> float:
+        lines = max((name.count("\n") + 1 for name in names), default=1)
+        return lines * 1.3 * self.size / 72 * 25.4 + 1.5
+
+    def ticks(self, axes: Axes, panel: int) -> None:
+        """Label one of the two panels."""
+        own = self.names[panel]
+        axes.set_xticks(range(len(own)), own, fontsize=self.size, rotation=self.rotation)
+        # Few groups stand together rather than at the two ends.
+        margin = 0.8 if self.spare else 0.5
+        axes.set_xlim(-margin, len(own) - 1 + margin)
+        axes.tick_params(axis="x", length=0)
+
+
+def _width_mm(labels: list[str], size: float) -> float:
+    """Width of the longest line of some labels."""
+    lines = {line for label in labels for line in label.split("\n") if line.strip()}
+    return (
+        max((TextPath((0, 0), line, size=size).get_extents().width for line in lines), default=0.0)
+        / 72
+        * 25.4
+    )
 
 
 def _limits(cell: dict, points: Rows) -> list[float]:
@@ -80,13 +151,13 @@ def _limits(cell: dict, points: Rows) -> list[float]:
     return [number(row["lod"]) for row in own if known(row.get("lod"))]
 
 
-def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> None:
+def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]:
+    """Draw the cells group by group; what the legend has to say of them."""
     colours = style.condition_colours([row["condition"] for row in cells.values()])
-    tick_at, bounded = [], False
+    bounded = False
     for index, (_, names) in enumerate(layout.items()):
         width = min(0.7, 0.18 * len(names))
         places = index + (np.linspace(-width / 2, width / 2, len(names)) if len(names) > 1 else np.zeros(1))
-        tick_at.append(index)
         for x, name in zip(places, names, strict=True):
             cell = cells[name]
             colour = colours[cell["condition"]]
@@ -116,14 +187,12 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> None:
                 )
             elif limits:
                 _limit(axes, x, max(limits), colour, small=False)
-    labels = [_label(name, len(cells)) for name, cells in layout.items()]
-    axes.set_xticks(tick_at, labels, fontsize=6.5 if len(layout) < 8 else 5.2)
-    axes.set_xlim(-0.6, len(layout) - 0.4)
-    axes.tick_params(axis="x", length=0)
     bottom, top = axes.get_ylim()
-    axes.set_ylim(min(0.0, bottom), top + 0.14 * (top - min(0.0, bottom)))
+    axes.set_ylim(min(0.0, bottom), top)
     handles = [
-        Line2D([], [], marker="o", color=style.GREY, linestyle="", markersize=5, label="cell ± SE"),
+        Line2D(
+            [], [], marker="o", color=style.GREY, linestyle="", markersize=5, label="cell ± statistical error"
+        ),
         Line2D([], [], marker=".", color=style.GREY, linestyle="", markersize=3, label="acquisition"),
     ]
     if bounded:
@@ -139,13 +208,11 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> None:
                 label="below its limit",
             )
         )
-    axes.legend(
-        handles=handles, loc="upper left", ncols=3, handletextpad=0.1, columnspacing=0.9, borderaxespad=0
-    )
+    return handles
 
 
 def _label(name: str, cells: int) -> str:
-    parts = [line for part in name.split(" · ") for line in textwrap.wrap(part, 14)]
+    parts = [line for part in name.split(" · ") for line in textwrap.wrap(part, 14, break_long_words=False)]
     return "\n".join([*parts, f"{cells} cell{'s' if cells != 1 else ''}"])
 
 
@@ -179,13 +246,6 @@ def _differences(axes: Axes, claims: Rows) -> None:
         if not np.isnan([low, high]).any():
             axes.plot([index, index], [low, high], color=style.BLACK, linewidth=1.3)
     axes.axhline(0.0, color=style.GREY, linewidth=0.6, linestyle=(0, (4, 3)))
-    labels = [
-        f"{_wrap(group_words(row.get('test', '')))}\nminus\n{_wrap(group_words(row.get('reference', '')))}"
-        for row in claims
-    ]
-    axes.set_xticks(range(len(claims)), labels)
-    axes.set_xlim(-0.6, len(claims) - 0.4)
-    axes.tick_params(axis="x", length=0)
     unit = unit_name(claims[0].get("unit", ""))
     axes.set_ylabel(f"Difference ({unit})" if unit else "Difference")
     axes.margins(y=0.15)
@@ -193,8 +253,15 @@ def _differences(axes: Axes, claims: Rows) -> None:
     axes.set_ylim(min(low, -0.05 * (high - low)), max(high, 0.05 * (high - low)))
 
 
+def _claim_labels(claims: Rows) -> list[str]:
+    return [
+        f"{_wrap(group_words(row.get('test', '')))}\nminus\n{_wrap(group_words(row.get('reference', '')))}"
+        for row in claims
+    ]
+
+
 def _wrap(words: str) -> str:
-    return "\n".join(textwrap.wrap(words, 14))
+    return "\n".join(textwrap.wrap(words, 14, break_long_words=False))
 
 
 def _words(endpoint: str, unit: str, layout: dict, shown: Rows, differences: Rows) -> str:
