@@ -312,3 +312,32 @@ def test_pages_say_which_error_is_which(tmp_path):
     text = str(cell.acquisitions(results, "S1"))
     assert "9.50 ± 0.19 ± 0.50 nm" in text
     assert "Values ± statistical ± systematic" in text
+
+
+def test_methods_say_how_the_axes_of_this_run_were_set(tmp_path):
+    results = at(fake_results.make(tmp_path))
+    path = results.source({"modality": "eels_si", "acquisition_id": "S1_eels_si"}) / "summary.json"
+    path.write_text(json.dumps({"calibration": {"method": "zero_loss"}}), encoding="utf-8")
+    text = str(study.how(results))
+    assert "was set by known edges in 3 and by the zero loss in 1 of 4 acquisitions" in text
+
+
+@pytest.mark.parametrize(
+    ("note", "modality", "said", "unsaid"),
+    [
+        (
+            "C K (284 eV) lies below the range, which starts at 400 eV",
+            "eels_si",
+            "Nothing of C",
+            "do not need",
+        ),
+        ("no background window below C K: the range starts at 280 eV", "eels_si", "Nothing of C", "not need"),
+        ("no low loss: the number is unknown", "eels_si", "profile along the normal", "Nothing"),
+        ("no low loss: the number is unknown", "eels_spectrum", "Counts do not need them", "profile"),
+        ("t/lambda 3 is above 2", "eels_si", "not identifiable: t/lambda", "do not need"),
+    ],
+)
+def test_what_a_missing_density_costs(note, modality, said, unsaid):
+    text = cell._density_words(note, "C", modality)
+    assert said in text
+    assert unsaid not in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ceiflow.figures import folders
 from ceiflow.figures.names import ACQUISITION_FIGURES
 from ceiflow.figures.tables import (
@@ -37,6 +39,9 @@ ELEMENTS = BY_NUMBER.split()
 # The results' column of that name is what was subtracted; the sheet's own stands beside it.
 WRITTEN = {"energy_offset_eV": "sheet_energy_offset_eV"}
 STATUS_SYMBOLS = {"identified": "✔", "bounded": "≤", "not_identifiable": "?"}
+# Notes of `ceiflow.eels` on an edge that was not recorded, and on what is not known of the acquisition.
+OUT_OF_RANGE = re.compile(r"\bthe range (starts|ends)\b|\brange, which (starts|ends)\b")
+SETTING_LACKS = re.compile(r"^(unknown|no low loss|exposures unknown)|missing")
 CAPTIONS = {
     "layer": (
         "Outer and inner edge of the layer, coloured by its thickness; dotted where bare; dashed where "
@@ -166,7 +171,7 @@ def acquisition(results: Results, row: dict, explorer: bool, limit_kb: float) ->
     if any("±" in text for text in findings.values()):
         parts.append(paragraph(f"Values {html.ERRORS}.", class_="soft"))
     parts.append(metadata(row, summary))
-    parts += _density_sentences(results, name)
+    parts += _density_sentences(results, name, modality)
     parts += _figures(modality, source, limit_kb)
     if modality == "eels_si" and explorer:
         parts.append(
@@ -221,25 +226,31 @@ def metadata(row: dict, summary: dict) -> Markup:
     return join(html.facts(pairs) if pairs else "", html.details("Files", html.table(sources, files)))
 
 
-def _density_sentences(results: Results, name: str) -> list[Markup]:
+def _density_sentences(results: Results, name: str, modality: str) -> list[Markup]:
     """Say where absolute densities cannot be had and what can be."""
     notes: dict[str, list[str]] = {}
     for row in results.measurements:
         if row["acquisition_id"] == name and row["endpoint"].startswith("areal_density_"):
             if row["status"] != "not_identifiable":
                 continue
-            elements = notes.setdefault(row["note"], [])
+            elements = notes.setdefault(row["note"].rstrip("."), [])
             if row["endpoint"].split("_")[2] not in elements:
                 elements.append(row["endpoint"].split("_")[2])
-    rest = (
-        "Counts, their profile along the normal and the geometry of the layer do not need them: "
+    return [paragraph(_density_words(note, ", ".join(names), modality)) for note, names in notes.items()]
+
+
+def _density_words(note: str, names: str, modality: str) -> str:
+    if OUT_OF_RANGE.search(note):
+        return f"Nothing of {names} can be had here, neither amounts nor shares: {note}."
+    said = f"Absolute areal densities of {names} are not identifiable: {note}."
+    if not SETTING_LACKS.search(note):
+        return said
+    if modality != "eels_si":
+        return f"{said} Counts do not need them: compare shapes, not amounts."
+    return (
+        f"{said} Counts, their profile along the normal and the geometry of the layer do not need them: "
         "compare shapes, not amounts."
     )
-    said = [(", ".join(elements), note.rstrip(".")) for note, elements in notes.items()]
-    return [
-        paragraph(f"Absolute areal densities of {names} are not identifiable: {note}. {rest}")
-        for names, note in said
-    ]
 
 
 def _figures(modality: str, source, limit_kb: float) -> list[Markup]:

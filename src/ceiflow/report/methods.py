@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ceiflow.figures.tables import known, plain
 from ceiflow.report import html
 from ceiflow.report.html import Column, Markup, paragraph
 
-POLICIES = {
-    "auto": "by the zero loss where it was recorded, checked on known edges",
-    "file": "as the file says",
-    "zero_loss": "by the zero loss",
+# How an energy axis was set, by the name that the calibration gives it.
+AXES = {
     "edges": "by known edges",
+    "zero_loss": "by the zero loss",
+    "file": "as the file says",
 }
 
 
@@ -29,24 +31,41 @@ def _percent(value: object) -> str:
     return f"{100 * float(value):g} %" if known(value) else "an unstated amount"  # type: ignore[arg-type]
 
 
-def sentences(config: dict) -> list[str]:
-    """Paragraphs on spectra, layer and statistics; settings that the configuration lacks go unmentioned."""
+def sentences(config: dict, axes: Mapping[str, int] | None = None) -> list[str]:
+    """Paragraphs on spectra, layer and statistics; settings that the configuration lacks go unmentioned.
+
+    Parameters
+    ----------
+    config : dict
+        The merged configuration that ran.
+    axes : mapping of str to int, optional
+        How many energy axes of this run were set by which method.
+    """
     if not config:
         return ["The configuration that ran was not found."]
     return [
         " ".join(part)
-        for part in (_spectra(config), _layer(config), _images(config), _statistics(config))
+        for part in (_spectra(config, axes or {}), _layer(config), _images(config), _statistics(config))
         if part
     ]
 
 
-def _spectra(config: dict) -> list[str]:
+def _axes(counts: Mapping[str, int]) -> list[str]:
+    """How the energy axes of this run were set, which is not always what the policy hoped for."""
+    names = [name for name in (*AXES, *sorted(set(counts) - set(AXES))) if counts.get(name)]
+    if not names:
+        return []
+    total = sum(counts.values())
+    words = _list(f"{AXES.get(name, name.replace('_', ' '))} in {counts[name]}" for name in names)
+    return [f"The energy axis of spectra was set {words} of {html.counted(total, 'acquisition')}."]
+
+
+def _spectra(config: dict, axes: Mapping[str, int]) -> list[str]:
     eels, text = _part(config, "eels"), []
     if not eels:
         return text
-    energy, fit, systematic = _part(eels, "energy"), _part(eels, "fit"), _part(eels, "systematic")
-    if energy.get("policy"):
-        text.append(f"Energy axes of spectra were set {POLICIES.get(energy['policy'], energy['policy'])}.")
+    fit, systematic = _part(eels, "fit"), _part(eels, "systematic")
+    text += _axes(axes)
     text.append(
         f"The core losses of {_list(eels.get('elements'))} were fitted together with their background in "
         f"every pixel and in the summed spectrum of every zone, by Poisson likelihood, with "

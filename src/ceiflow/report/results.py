@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -106,6 +107,13 @@ class Results:
         """The folder of one acquisition's results."""
         kind = "eels" if acquisition["modality"] in SPECTRA else "images"
         return self.folder / kind / acquisition["acquisition_id"]
+
+    @cached_property
+    def axes(self) -> Counter[str]:
+        """How many energy axes of analysed spectra were set by which method."""
+        spectra = [row for row in self.analysed() if row["modality"] in SPECTRA]
+        records = [read_json(self.source(row) / "summary.json").get("calibration") or {} for row in spectra]
+        return Counter(str(record["method"]) for record in records if record.get("method"))
 
     def analysed(self, cells: list[str] | None = None, modality: str | None = None) -> Rows:
         """Acquisitions that were neither failed nor excluded."""

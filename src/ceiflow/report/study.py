@@ -317,7 +317,7 @@ def limits(results: Results) -> Block:
 
 def how(results: Results) -> Block:
     """The methods, from the configuration that ran."""
-    return block(*(paragraph(text) for text in methods.sentences(results.config)))
+    return block(*(paragraph(text) for text in methods.sentences(results.config, results.axes)))
 
 
 def provenance(results: Results) -> Block:
