@@ -63,7 +63,7 @@ def estimation_plot(
     layout = groups(shown, rows(sheet))
     names = [[_label(name, len(cells)) for name, cells in layout.items()], _claim_labels(differences)]
     most = max(len(cells) for cells in layout.values())
-    room = _Room(names, [max(12.0, 2.2 * most), 14.0])
+    room = _Room(names, [max(9.0, 2.2 * most), 14.0])
     figure = style.new_figure(room.width_mm, room.height_mm)
     if differences:
         left, right = figure.subplots(1, 2, width_ratios=room.ratio)
@@ -94,12 +94,15 @@ class _Room:
 
     def __init__(self, names: list[list[str]], least_mm: list[float]):
         self.names, self.size, self.rotation, self.height_mm = names, 6.5, 0, 66.0
-        slots = [
-            max(least, _width_mm(own, self.size) + 3.0) for own, least in zip(names, least_mm, strict=True)
-        ]
         panels = sum(bool(own) for own in names)
-        needed = self._needed(slots)
+        for self.size in (6.5, 5.4):
+            widths = [_width_mm(own, self.size) + 0.4 * self.size for own in names]
+            slots = [max(pair) for pair in zip(widths, least_mm, strict=True)]
+            needed = self._needed(slots)
+            if needed <= style.TWO_COLUMNS_MM:
+                break
         if needed > style.TWO_COLUMNS_MM:
+            self.size = 6.5
             self.names = [
                 [
                     "\n".join(textwrap.wrap(" ".join(name.split("\n")), 26, break_long_words=False))
@@ -213,7 +216,7 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]
 
 def _label(name: str, cells: int) -> str:
     parts = [line for part in name.split(" · ") for line in textwrap.wrap(part, 14, break_long_words=False)]
-    return "\n".join([*parts, f"{cells} cell{'s' if cells != 1 else ''}"])
+    return "\n".join([*parts, f"{cells}\u00a0cell{'s' if cells != 1 else ''}"])
 
 
 def _limit(axes: Axes, x: float, limit: float, colour: str, small: bool) -> None:
