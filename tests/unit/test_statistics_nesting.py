@@ -1,6 +1,5 @@
 """From acquisitions to cells: equal weights, both ends of a bound, honest status."""
 
-
 import pytest
 
 from ceiflow.statistics.nesting import observation, summarise
