@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
 import numpy as np
@@ -310,7 +311,9 @@ def composition_plot(
     present = [zone for zone in zones if any(row["zone"] == zone for row in table)]
     elements = by_number({row["endpoint"].split("_")[2] for row in table})
     layout = groups(table, rows(sheet))
-    figure = style.new_figure(style.TWO_COLUMNS_MM if len(present) > 1 else style.ONE_COLUMN_MM, 62.0)
+    width = style.TWO_COLUMNS_MM if len(present) > 1 else style.ONE_COLUMN_MM
+    across = 3 if len(present) > 1 else 1
+    figure = style.new_figure(width, 52.0 + 4.5 * math.ceil(len(layout) / across))
     panels = figure.subplots(1, len(present), squeeze=False, sharey=kind == "atomic_fraction_")[0]
     condition = {row["cell_id"]: row["condition"] for row in table}
     colours = style.condition_colours(list(condition.values()))
@@ -343,13 +346,15 @@ def composition_plot(
         axes.tick_params(axis="x", length=0)
         axes.set_title(zone)
         axes.set_xlim(-0.6, len(elements) - 0.4)
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    for axes in panels:  # once all is drawn: shared axes stop to grow when one of them gets a limit
+        axes.set_ylim(min(0.0, axes.get_ylim()[0]), axes.get_ylim()[1])
     panels[0].set_ylabel("Atomic fraction" if kind == "atomic_fraction_" else "Areal density (nm⁻²)")
     handles = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+    columns = min(across, len(handles))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=6)
     text = (
         f"{'Atomic fractions' if kind == 'atomic_fraction_' else 'Areal densities'} of {', '.join(elements)}"
     )
