@@ -125,3 +125,11 @@ def test_drafted_rows_can_be_ingested(raw):
     assert header.ok, header.reason
     assert header.roles == ("core_loss", "low_loss")
     assert np.isfinite(header.metadata["pixel_size_nm"].value)
+
+
+def test_single_spectra_belong_together_by_name_only():
+    from ceiflow.signals.sheet import _belong
+
+    assert _belong("raw/coreloss_spectrum.msa", "raw/lowloss_spectrum.msa")
+    assert _belong("raw/core_loss_sum.msa", "raw/low_loss_sum.msa")
+    assert not _belong("raw/amorphous_carbon_c_k.dm3", "raw/ice_low_loss.msa")

@@ -29,6 +29,8 @@ COLUMNS = (
 _ADF = re.compile(r"adf|haadf|maadf|laadf|dark.?field|survey|stem", re.IGNORECASE)
 # Pixels finer than this resolve lattice fringes of the layered oxides (0.47 nm) with room to spare.
 _LATTICE_PIXEL_NM = 0.1
+# "coreloss_spectrum" and "lowloss_spectrum" share more than this of their letters, strangers share less.
+_SAME_NAME = 0.6
 _WANTED = {
     "eels_si": ("beam_energy_keV", "convergence_mrad", "collection_mrad", "exposure_s"),
     "eels_spectrum": ("beam_energy_keV", "convergence_mrad", "collection_mrad", "exposure_s"),
@@ -164,6 +166,11 @@ def _low_losses(items: list[_Item], notes: list[str]) -> dict[int, _Item]:
     free = [item for item in items if item.is_low_loss]
     for core in (item for item in items if item.is_spectra and not item.is_low_loss):
         fitting = [low for low in free if low.folder == core.folder and low.shape.grid == core.shape.grid]
+        if core.shape.grid == (
+            1,
+            1,
+        ):  # any two single spectra share that grid: their names have to belong together
+            fitting = [low for low in fitting if _belong(low.path, core.path)]
         if not fitting:
             continue
         best = max(fitting, key=lambda low: (low.path == core.path, _likeness(low.path, core.path)))
@@ -184,6 +191,11 @@ def _surveys(items: list[_Item]) -> dict[int, _Item]:
         if len(cores) == len(images) == 1:
             found[id(cores[0])] = images[0]
     return found
+
+
+def _belong(first: str, second: str) -> bool:
+    """Whether two files are one, or bear names that are mostly the same."""
+    return first == second or _likeness(Path(first).stem, Path(second).stem) >= _SAME_NAME
 
 
 def _likeness(first: str, second: str) -> float:
