@@ -9,6 +9,7 @@ import pytest
 
 from ceiflow import eels
 from ceiflow.eels.cross_sections import Setting, setting_of
+from ceiflow.errors import SignalError
 from ceiflow.phantom.materials import MATERIALS
 from ceiflow.phantom.spectra import Beam, simulate_dual
 from ceiflow.signals import store
@@ -253,3 +254,17 @@ def test_settings_know_what_is_missing():
     assert not bare.known
     assert bare.missing == ("convergence_mrad", "collection_mrad")
     assert bare.key.startswith("shape_")
+
+
+def test_exchanged_losses_are_refused(tmp_path):
+    """Core loss and low loss named the wrong way round in the sheet."""
+    data = np.random.default_rng(0).poisson(50.0, (2, 3, 300)).astype(np.float32)
+    header = store.Header("swapped", "eels_si", source=[{"role": "core_loss", "path": "raw/low.dm4"}])
+    with store.create_h5(tmp_path / "swapped.h5") as file:
+        store.write_header(file, header)
+        for role, start in (("core_loss", -20.0), ("low_loss", 250.0)):
+            store.write_signal(
+                file, role, data, energy_offset_eV=start, energy_scale_eV=0.5, pixel_size_nm=1.0
+            )
+    with pytest.raises(SignalError, match=r"raw/low.dm4: energy axis: .*zero loss.*exchanged"):
+        eels.calibrate(tmp_path / "swapped.h5", tmp_path / "out.h5", CONFIG)

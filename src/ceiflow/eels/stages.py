@@ -23,6 +23,7 @@ from ceiflow.eels.zero_loss import (
     shift_likelihood,
     shift_map,
 )
+from ceiflow.errors import SignalError
 from ceiflow.signals.store import Header, SignalFile, carry_header, create_h5, open_signal, read_header
 
 FIT_SCHEMA = "ceiflow-fit-1"
@@ -57,6 +58,15 @@ def edges(signals: Sequence[Path], output: Path, config: Mapping[str, Any]) -> N
     )
 
 
+def _refuse_low_loss(header: Header, start_eV: float) -> None:
+    """No edge can be told from the zero loss in one range with it."""
+    if start_eV <= 0:
+        path = next((item["path"] for item in header.source if item["role"] == "core_loss"), "core loss")
+        found = f"a range that starts at {start_eV:g} eV and holds the zero loss"
+        expected = "a core-loss range; are path and low_loss_path exchanged?"
+        raise SignalError(path, "energy axis", found, expected)
+
+
 def calibrate(signal: Path, output: Path, config: Mapping[str, Any]) -> None:
     """Put both energy axes right, straighten zero-loss jitter by whole channels, take spikes out.
 
@@ -65,10 +75,16 @@ def calibrate(signal: Path, output: Path, config: Mapping[str, Any]) -> None:
     signal, output : Path
         Canonical file, and the calibrated one: the same layout with a root attribute `calibration`.
     config : mapping
+
+    Raises
+    ------
+    SignalError
+        The core loss starts at the zero loss or below: it is a low loss.
     """
     header = read_header(signal)
     options = config["eels"]
     core = open_signal(signal, "core_loss")
+    _refuse_low_loss(header, core.energy_offset_eV)
     low = open_signal(signal, "low_loss") if "low_loss" in header.roles else None
     flags: list[str] = []
     peak, shifts = _zero_loss(low, options, flags)

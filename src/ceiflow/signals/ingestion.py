@@ -228,10 +228,6 @@ def _on_sheet_axes(draft: _Draft, signal: Spectra | Picture) -> Spectra | Pictur
     if scale is None or offset is None:
         expected = "eV, meV or keV, or dispersion_eV and energy_offset_eV in the sheet"
         raise SignalError(name, "energy axis", "no unit", expected)
-    if offset <= 0:
-        found = f"a range that starts at {offset:g} eV and holds the zero loss"
-        expected = "a core-loss range; are path and low_loss_path exchanged?"
-        raise SignalError(name, "energy axis", found, expected)
     return replace(signal, energy_scale_eV=scale, energy_offset_eV=offset)
 
 
