@@ -70,7 +70,7 @@ def test_report_of_snakemake(study):
         ),
         (
             lambda config: config["layer"].update(surface_depth_nm=5.0),
-            {"measure_spectrum_image", "measure_image"}
+            {"measure_spectrum_image", "export_hyperspy", "measure_image"}
             | {"collect_measurements", "aggregate_cells", "judge_claims", "record_provenance"}
             | PAGES,
         ),
