@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
 
 from ceiflow.study import load_config
@@ -123,9 +124,9 @@ def copy_study(study: Path, folder: Path) -> Path:
 
 
 def contract_faults(study: Path) -> str:
-    """What the contract's own checker says, where CEIFLOW_CONTRACT_CHECK names it; "0 fault(s)" is a pass."""
+    """What the contract's own checker says; a test that comes so far without one is skipped, not passed."""
     checker = os.environ.get("CEIFLOW_CONTRACT_CHECK")
     if not checker:
-        return "0 fault(s)"
+        pytest.skip("CEIFLOW_CONTRACT_CHECK does not name the contract's checker")
     done = subprocess.run([sys.executable, checker, str(study)], capture_output=True, text=True)
     return done.stdout.strip() + done.stderr
