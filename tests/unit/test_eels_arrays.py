@@ -121,17 +121,6 @@ def test_columns_are_spread_like_a_direct_sum():
         np.testing.assert_allclose(column, direct, atol=1e-9 * np.abs(direct).max())
 
 
-def test_groups_are_ordered_and_no_finer_than_errors():
-    thickness = RNG.uniform(0.1, 0.9, 500)
-    labels = low_loss.group_by_thickness(thickness, np.full(500, 0.01), 16)
-    assert labels.max() == 15
-    means = [thickness[labels == k].mean() for k in range(16)]
-    assert np.all(np.diff(means) > 0)
-    coarse = low_loss.group_by_thickness(thickness, np.full(500, 0.4), 16)
-    assert coarse.max() <= 2
-    assert low_loss.group_by_thickness(np.full(5, np.nan), np.full(5, np.nan), 4).tolist() == [0] * 5
-
-
 def test_tail_beyond_the_range_of_a_power_law():
     energy = np.arange(-20, 200, 0.5)
     spectrum = np.where(energy > 30, 1e6 * np.maximum(energy, 1.0) ** -3.0, 0.0)

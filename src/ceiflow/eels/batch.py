@@ -80,6 +80,8 @@ class Solution:
         Reduced.
     unwhiten : (m, m) array
         Amplitudes of `GroupModel.columns` are ``z @ unwhiten.T``.
+    prior : (p, m) array
+        Weight of the prior on `z`: what it leaves open is in `inverse` too, and is no counting noise.
     """
 
     z: np.ndarray
@@ -87,14 +89,15 @@ class Solution:
     total: np.ndarray
     chi2: np.ndarray
     unwhiten: np.ndarray
+    prior: np.ndarray
 
     def sums(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Linear functions of the amplitudes, (k, m) rows, and their standard deviations: (p, k) both."""
+        """Linear functions of the amplitudes, (k, m) rows, and their counting noise: (p, k) both."""
         rows = rows @ self.unwhiten
         size, pixels = rows.shape[1], self.z.shape[0]
         inverse = self.inverse[:, :, :pixels].reshape(size, size * pixels)
         spread = (rows @ inverse).reshape(len(rows), size, pixels)
-        variance = np.sum(spread * rows[:, :, None], axis=1)
+        variance = np.sum(spread * rows[:, :, None], axis=1) - np.sum(spread**2 * self.prior.T, axis=1)
         return self.z @ rows.T, np.sqrt(np.clip(variance, 0, None)).T
 
 
@@ -205,7 +208,7 @@ class BatchFitter:
                 break
             part = (counts[active], z[active], level[active], prior[active], inverse[:, :, active])
             z[active], chi2[active], gain[active] = self._step(*part)
-        return Solution(z, inverse, total, chi2 / (counts.shape[1] - self.size), self.unwhiten)
+        return Solution(z, inverse, total, chi2 / (counts.shape[1] - self.size), self.unwhiten, prior)
 
     def _step(
         self, counts: np.ndarray, z: np.ndarray, level: np.ndarray, prior: np.ndarray, inverse: np.ndarray

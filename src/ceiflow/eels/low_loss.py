@@ -135,37 +135,3 @@ def kernel(energy_eV: np.ndarray, spectrum: np.ndarray, step_eV: float) -> tuple
     if not total > 0:
         return np.ones(1), 0
     return weights / total, before
-
-
-def group_by_thickness(thickness: np.ndarray, error: np.ndarray, groups: int, sweeps: int = 12) -> np.ndarray:
-    """Pixels of like t/lambda: a one-dimensional k-means that starts from quantiles.
-
-    No more groups are made than the errors can tell apart. NaN pixels join the group of the median.
-
-    Parameters
-    ----------
-    thickness, error : (p,) array
-    groups : int
-        At most so many.
-
-    Returns
-    -------
-    (p,) int array
-        Labels 0..k-1, in the order of thickness.
-    """
-    finite = np.isfinite(thickness)
-    if finite.sum() < 2:
-        return np.zeros(thickness.size, dtype=np.int64)
-    values = np.where(finite, thickness, np.median(thickness[finite]))
-    spread = np.ptp(np.quantile(values, [0.01, 0.99]))
-    resolution = max(float(np.median(error[finite])), 0.01)
-    count = int(np.clip(np.ceil(spread / resolution), 1, min(groups, finite.sum())))
-    centres = np.quantile(values, (np.arange(count) + 0.5) / count)
-    centres = np.unique(centres)
-    for _ in range(sweeps):
-        labels = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
-        sums = np.bincount(labels, values, centres.size)
-        numbers = np.bincount(labels, minlength=centres.size)
-        centres = np.unique(sums[numbers > 0] / numbers[numbers > 0])
-    labels = np.searchsorted((centres[1:] + centres[:-1]) / 2, values)
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

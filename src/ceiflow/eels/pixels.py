@@ -1,4 +1,4 @@
-"""Every pixel of a spectrum image: groups of like low loss, one design a group, one batched fit."""
+"""Every pixel of a spectrum image: groups of thickness and material, one design a group, one batched fit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from ceiflow.eels.batch import BATCH, BatchFitter, GroupModel, Workspace
 from ceiflow.eels.design import Design, EdgeColumns
 from ceiflow.eels.fit import CURVATURE_SIGMA, SpectrumFit, fit_spectrum
-from ceiflow.eels.low_loss import kernel
-from ceiflow.eels.source import Source, fixed_batches, one_hot
+from ceiflow.eels.groups import group_kernels, group_pixels, sum_groups
+from ceiflow.eels.source import Source, fixed_batches
 
-NO_SPREAD = (np.ones(1), 0)
 # A pixel's near edge may differ from its group's by so much of it (one sigma).
 PIXEL_FREEDOM = 0.3
 
@@ -40,25 +39,6 @@ class PixelFits:
     chi2: np.ndarray
     thickness: np.ndarray
     group: np.ndarray
-
-
-def group_kernels(source: Source, block: int) -> list[tuple[np.ndarray, int]]:
-    """Mean low loss of each group as a convolution kernel."""
-    number = len(source.group_sums)
-    if source.low is None:
-        return [NO_SPREAD] * number
-    low = source.low
-    sums = np.zeros((number, low.energy_eV.size))
-    for where, batch in fixed_batches(low.signal, block):
-        labels = np.zeros(batch.shape[0], np.int64) if low.shared else source.group[where]
-        chosen = one_hot(labels, number)
-        sums += chosen @ batch
-        sums -= low.dark * chosen.sum(1, dtype=np.float64)[:, None]
-    return [kernel(low.energy_eV, np.clip(total, 0, None), _step(source)) for total in sums]
-
-
-def _step(source: Source) -> float:
-    return float(source.energy_eV[1] - source.energy_eV[0])
 
 
 def _shape(
@@ -121,8 +101,8 @@ def fit_pixels(source: Source) -> PixelFits:
     """
     options = source.config["eels"]["fit"]
     block, passes = int(options.get("block_pixels") or 1024), int(options.get("passes") or 4)
-    group, sums = source.group, source.group_sums
-    kernels = group_kernels(source, block)
+    group = group_pixels(source)
+    sums, kernels = sum_groups(source, group), group_kernels(source, group)
     numbers = np.bincount(group, minlength=len(kernels))
     longest = max(weights.size for weights, _ in kernels)
     columns = EdgeColumns(source.energy_eV, source.sections, source.modelled, longest, longest)
@@ -134,7 +114,7 @@ def fit_pixels(source: Source) -> PixelFits:
         design = columns.design(spread, 3.0, overall.curvature)
         model = group_model(sums[index], int(numbers[index]), design, source, overall, passes)
         fitters.append(BatchFitter(model, source.noise, passes, workspace))
-    return _run(source, fitters, block)
+    return _run(source, fitters, group, block)
 
 
 def _heaviest(sums: np.ndarray) -> int:
@@ -162,21 +142,21 @@ class _Waiting:
         return rest
 
 
-def _run(source: Source, fitters: list[BatchFitter], block: int) -> PixelFits:
+def _run(source: Source, fitters: list[BatchFitter], group: np.ndarray, block: int) -> PixelFits:
     pixels, number = source.pixels, len(source.elements)
     result = PixelFits(
         *(np.full((pixels, number), np.nan) for _ in range(4)),
         np.zeros(pixels),
         np.full(pixels, np.nan),
         source.low.thickness.copy() if source.low is not None else np.full(pixels, np.nan),
-        source.group,
+        group,
     )
     waiting = [_Waiting(source.energy_eV.size) for _ in fitters]
     for where, batch in fixed_batches(source.core, block):
         spectra, rows = batch[:, source.channels], np.arange(where.start, where.stop)
         if source.noise.dark:
             spectra = spectra - np.float32(source.noise.dark)
-        labels = source.group[where]
+        labels = group[where]
         for label in np.unique(labels):
             rest = np.flatnonzero(labels == label)
             while rest.size:

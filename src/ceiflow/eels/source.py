@@ -87,8 +87,8 @@ class Source:
     """A calibrated acquisition, ready to be fitted.
 
     `elements` are those that can be answered for; `modelled` begins with them and goes on with edges that are
-    in view but too close to its ends. `group` labels pixels of like t/lambda, and `group_sums` are their
-    summed spectra, (groups, channels of the fit), dark level removed.
+    in view but too close to its ends. `summed` is the sum of all spectra on the channels of the fit, without
+    the dark level.
     """
 
     header: Header
@@ -101,8 +101,7 @@ class Source:
     channels: slice
     elements: list[str]
     modelled: list[str]
-    group: np.ndarray
-    group_sums: np.ndarray
+    summed: np.ndarray
     reasons: dict[str, str]
     exposure_ratio: float | None
     config: Mapping[str, Any]
@@ -158,9 +157,8 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     if "low_loss" in header.roles:
         low, note = _open_low_loss(calibrated, core, noise, options, block)
         notes += [note] if note else []
-    group = group_pixels(core, low, int(options["fit"].get("groups") or 16))
-    sums, excess = _sums(core, group, noise, block)
-    start, stop = usable_window(energy, sums.sum(0))
+    summed, excess = _sum(core, noise, block)
+    start, stop = usable_window(energy, summed)
     if options["fit"].get("start_eV") is not None:
         start = float(options["fit"]["start_eV"])
     if options["fit"].get("stop_eV") is not None:
@@ -195,8 +193,7 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         channels=channels,
         elements=elements,
         modelled=elements + shown,
-        group=group,
-        group_sums=sums[:, channels],
+        summed=summed[channels],
         reasons=reasons,
         exposure_ratio=ratio,
         config=config,
@@ -204,53 +201,27 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     )
 
 
-def smooth_thickness(low: LowLoss, shape: tuple[int, int]) -> np.ndarray:
-    """t/lambda of every pixel for grouping, pooled over neighbours where counts are few."""
-    zero, total = low.zero_loss.reshape(shape), low.total.reshape(shape)
-    error = np.nanmedian(low.thickness_se)
-    side = next((side for side in (1, 3, 5, 7) if error / side < 0.03 or side >= max(shape)), 7)
-    if side > 1:
-        from scipy.ndimage import uniform_filter
-
-        zero, total = (uniform_filter(values, side, mode="nearest") for values in (zero, total))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.log(total / zero)
-    return np.where(np.isfinite(value), value, np.nan).ravel()
-
-
-def group_pixels(core: SignalFile, low: LowLoss | None, groups: int) -> np.ndarray:
-    """Label of every pixel: groups of like t/lambda, one group without a low loss of its own."""
-    if low is None or low.shared:
-        return np.zeros(core.shape[0] * core.shape[1], dtype=np.int64)
-    return ll.group_by_thickness(smooth_thickness(low, core.shape[:2]), low.thickness_se / 3, groups)
-
-
-def one_hot(labels: np.ndarray, number: int) -> np.ndarray:
-    """(groups, pixels) float32 array: its product with spectra sums them by group."""
-    return (labels[None, :] == np.arange(number)[:, None]).astype(np.float32)
-
-
-def _sums(core: SignalFile, group: np.ndarray, noise: Noise, block: int) -> tuple[np.ndarray, float]:
-    """Summed counts of each group, dark level removed; how much more spectra scatter than `noise` says.
+def _sum(core: SignalFile, noise: Noise, block: int) -> tuple[np.ndarray, float]:
+    """Summed counts of all pixels, dark level removed; how much more spectra scatter than `noise` says.
 
     Second differences along energy leave next to nothing of a spectrum but its noise, whose variance they
     multiply by six; the median over channels passes over lines. A point spread makes neighbours alike: then
     the excess is too small, never too large.
     """
-    number = int(group.max()) + 1
-    sums = np.zeros((number, core.shape[2]))
+    pixels = core.shape[0] * core.shape[1]
+    summed = np.zeros(core.shape[2])
     scatter, expected = np.zeros(core.shape[2] - 2), np.zeros(core.shape[2] - 2)
-    every = max(group.size // BATCH // SCATTER_BATCHES, 1)
-    for index, (where, batch) in enumerate(fixed_batches(core, block)):
-        sums += one_hot(group[where], number) @ batch
+    every = max(pixels // BATCH // SCATTER_BATCHES, 1)
+    for index, (_, batch) in enumerate(fixed_batches(core, block)):
+        summed += batch.sum(0, dtype=np.float64)
         if index % every == 0:
             second = batch[:, :-2] - 2 * batch[:, 1:-1] + batch[:, 2:]
             scatter += np.einsum("ij,ij->j", second, second, dtype=np.float64)
             total = batch[:, 1:-1].sum(0, dtype=np.float64) - noise.dark * batch.shape[0]
             expected += noise.gain * total + noise.read_noise**2 * batch.shape[0]
-    sums -= noise.dark * np.bincount(group, minlength=number)[:, None]
+    summed -= noise.dark * pixels
     good = (expected > max(50.0, 0.05 * np.median(expected))) & (scatter > 0)
-    return sums, float(np.median(scatter[good] / (6 * expected[good]))) if good.sum() > 20 else 1.0
+    return summed, float(np.median(scatter[good] / (6 * expected[good]))) if good.sum() > 20 else 1.0
 
 
 def _open_low_loss(

@@ -12,9 +12,9 @@ import numpy as np
 from ceiflow.eels import low_loss as ll
 from ceiflow.eels.design import build_design
 from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
+from ceiflow.eels.groups import NO_SPREAD
 from ceiflow.eels.jitter import window_variance
 from ceiflow.eels.mean_free_path import MeanFreePath, mean_free_path
-from ceiflow.eels.pixels import NO_SPREAD
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.table import chosen_edges
 
