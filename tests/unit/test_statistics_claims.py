@@ -229,7 +229,7 @@ def test_absence_is_refuted_by_a_thick_or_a_frequent_layer(study):
     row = patchy.judge({**ABSENT, "max_prevalence": 0.1})
     assert row["verdict"] == "refuted"
     assert row["prevalence"] == pytest.approx(0.5)
-    assert "prevalence above" in row["reason"]
+    assert row["reason"].startswith("prevalence at least 2")  # what decides stands first
 
 
 def test_a_dose_series_is_one_region_and_unclear_regions_are_not_bare():
@@ -317,9 +317,25 @@ def test_intervals_end_where_the_endpoint_does():
     study = Study()
     for i, value in enumerate((0.95, 1.0, 1.0)):
         study.add(f"s{i}", "shorted", [value], endpoint="layer_coverage")
-    row = study.judge({**TEN, "endpoint": "layer_coverage", "low": 0.8, "high": 1.0})
+    claim = {**TEN, "endpoint": "layer_coverage", "low": 0.8, "high": 1.0}
+    row = study.judge(claim)
+    assert 0 < row["ci_low"] < 0.95 < row["ci_high"] <= 1
+    assert row["verdict"] == "cannot tell"
+    assert study.judge({**claim, "kind": "proportion"})["ci_low"] == row["ci_low"]
+    needed = int(row["reason"].split("you need about ")[1].split(" ")[0])
+    enough = Study()
+    for i in range(needed):
+        enough.add(f"s{i}", "shorted", [(0.95, 1.0, 1.0)[i % 3]], endpoint="layer_coverage")
+    assert enough.judge(claim)["verdict"] == "supported"
+
+
+def test_cells_that_are_all_covered_leave_room_below():
+    study = Study()
+    for i in range(4):
+        study.add(f"s{i}", "shorted", [1.0], endpoint="layer_coverage")
+    row = study.judge({**TEN, "kind": "proportion", "endpoint": "layer_coverage", "low": 0.5, "high": 1.0})
     assert row["ci_high"] == 1
-    assert row["verdict"] == "supported"
+    assert 0.5 < row["ci_low"] < 1
 
 
 def test_pooled_states_and_cells_without_measurements_are_named(study):

@@ -9,9 +9,9 @@ from scipy import stats
 from ceiflow.statistics.components import nested_components
 from ceiflow.statistics.mixed import kenward_roger, nested_design, reml
 
-# Pastry dough experiment: 28 runs in 7 days, response surface in three factors, days random. Data: Goos & Jones
-# (2011), Optimal Design of Experiments, chapter 7 (longitudinal expansion index). day, flow rate, moisture
-# content, screw speed, index.
+# Pastry dough experiment: 28 runs in 7 days, response surface in three factors, days random. Data: Goos and
+# Jones (2011), Optimal Design of Experiments, chapter 7 (longitudinal expansion index). day, flow rate,
+# moisture content, screw speed, index.
 PASTRY = """
 1 30 18 300 15.6;1 45 18 400 15.7;1 37.5 21 350 11.2;1 45 24 300 13.4;2 37.5 24 300 13.6;2 45 24 400 15.9
 2 45 18 350 16.2;2 30 21 400 13.2;3 37.5 18 300 12.5;3 45 21 400 14;3 45 24 300 11.9;3 30 24 350 9.2
@@ -19,8 +19,8 @@ PASTRY = """
 5 37.5 18 400 14.7;5 30 24 400 11.9;6 30 18 400 15.2;6 45 18 300 16;6 45 24 400 15.1;6 30 24 300 9.1
 7 30 18 350 15.6;7 37.5 24 400 14;7 30 24 300 11.6;7 45 21 300 14.2
 """
-# Kenward-Roger estimates, standard errors and degrees of freedom of this model by R's lmerTest (pbkrtest), as kept
-# with the tests of MixedModelsSmallSample.jl ("Results pastry dough lmertest.csv").
+# Kenward-Roger estimates, standard errors and degrees of freedom of this model by R's lmerTest (pbkrtest), as
+# kept with the tests of MixedModelsSmallSample.jl ("Results pastry dough lmertest.csv").
 LMERTEST = {
     "1": (11.3844051286165, 0.658534445673044, 17.9081871339357),
     "F": (1.01038896027136, 0.206295357737288, 12.3526285829433),

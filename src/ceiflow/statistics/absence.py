@@ -15,6 +15,7 @@ from ceiflow.statistics.findings import (
     count_cells,
     empty_group,
     level,
+    more_cells,
     shown,
     silent_note,
     systematic_note,
@@ -43,10 +44,22 @@ class Presence:
     def regions(self) -> int:
         return sum(self.sizes)
 
-    def upper(self, alpha: float) -> float:
-        """Upper limit of the prevalence."""
+    def by_design_effect(self, alpha: float) -> float:
+        """Upper limit of the prevalence from the effective number of regions."""
         effect = bounds.design_effect(self.sizes, self.correlation)
         return bounds.upper_proportion(self.found / effect, self.regions / effect, alpha)
+
+    def by_beta_binomial(self, alpha: float) -> float:
+        """Upper limit of the prevalence where the cells' own prevalences follow a beta distribution."""
+        return bounds.upper_beta_binomial(self.found, self.sizes, self.correlation, alpha)
+
+    def upper(self, alpha: float) -> float:
+        """Upper limit of the prevalence: the larger of the two."""
+        return max(self.by_design_effect(alpha), self.by_beta_binomial(alpha))
+
+    def cells_upper(self, alpha: float) -> float:
+        """Upper limit of the share of cells that carry a layer anywhere."""
+        return bounds.upper_proportion(sum(count > 0 for count in self.positives), len(self.positives), alpha)
 
     def lower(self, alpha: float) -> float:
         """Lower limit of the prevalence, unclear regions counted as bare."""
@@ -117,6 +130,8 @@ def absence(
             "prevalence": seen.found / seen.regions if seen.regions else None,
             "prevalence_low": seen.lower(alpha),
             "prevalence_high": high,
+            "prevalence_high_beta_binomial": seen.by_beta_binomial(alpha),
+            "prevalence_cells_high": seen.cells_upper(alpha),
         }
     )
     rare = max_prevalence is None or high <= max_prevalence
@@ -144,9 +159,22 @@ def absence(
     if not group.all_bounded:
         out.p = bounds.p_below(group.high, margin, group.se_sys)
         out.numbers["p_min"] = None if out.p is None else 0.5 ** len(group.cells)
+    sentences = [_mean_sentence(group, upper, margin, alpha)]
+    # What decides stands first: pages show the first sentence, and fold the others.
     if often:
-        out.reasons.insert(0, f"prevalence above {shown(100 * seen.lower(alpha))} % ({level(alpha)})")
-    out.reasons.insert(0, _mean_sentence(group, upper, lower if thick else None, margin, alpha))
+        lowest = shown(100 * seen.lower(alpha))
+        sentences.insert(
+            0,
+            f"prevalence at least {lowest} % (lower {level(alpha)} limit), "
+            f"claimed {shown(100 * max_prevalence)} % at most",
+        )
+    if thick:
+        sentences.insert(
+            0,
+            f"mean of {count_cells(len(group.cells))} at least {shown(lower.low)} (lower {level(alpha)} "
+            f"limit, everything bounded taken as 0), margin {shown(margin)}",
+        )
+    out.reasons[:0] = sentences
     out.missing = _missing(group, seen, upper, margin, None if rare else max_prevalence, alpha)
     return out
 
@@ -168,30 +196,27 @@ def _limits(group: Group, alpha: float) -> tuple[bounds.MeanLimits, bounds.MeanL
     )
 
 
-def _mean_sentence(
-    group: Group, upper: bounds.MeanLimits, lower: bounds.MeanLimits | None, margin: float, alpha: float
-) -> str:
+def _mean_sentence(group: Group, upper: bounds.MeanLimits, margin: float, alpha: float) -> str:
     cells, top = count_cells(len(group.cells)), shown(upper.high)
     sentence = (
         f"every one of {cells} below its detection limit, at most {top}"
         if group.all_bounded
         else f"mean of {cells} at most {top} (upper {level(alpha)} limit)"
     )
-    sentence += f", margin {shown(margin)}, largest detection limit {shown(group.lod) or 'not given'}"
-    if lower is not None:
-        sentence += f"; at least {shown(lower.low)} (lower {level(alpha)} limit, bounded at 0)"
-    return sentence
+    return f"{sentence}, margin {shown(margin)}, largest detection limit {shown(group.lod) or 'not given'}"
 
 
 def _presence_sentences(
     seen: Presence, cells: int, high: float, alpha: float, max_prevalence: float | None
 ) -> list[str]:
     coated = sum(count > 0 for count in seen.positives)
-    by_cell = bounds.upper_proportion(coated, cells, alpha)
+    by_cell = seen.cells_upper(alpha)
     wanted = "" if max_prevalence is None else f", claimed {shown(100 * max_prevalence)} % at most"
     sentences = [
         f"layer in {seen.found} of {seen.regions} regions, prevalence at most {shown(100 * high)} % "
-        f"({level(alpha)}, correlation {shown(seen.correlation)} within cells){wanted}",
+        f"({level(alpha)}, correlation {shown(seen.correlation)} within cells, by design effect "
+        f"{shown(100 * seen.by_design_effect(alpha))} %, by beta-binomial "
+        f"{shown(100 * seen.by_beta_binomial(alpha))} %){wanted}",
         f"layer in {coated} of {count_cells(cells)}, so in at most {shown(100 * by_cell)} % of cells",
     ]
     if seen.unclear:
@@ -242,8 +267,10 @@ def _for_margin(group: Group, upper: bounds.MeanLimits, margin: float, alpha: fl
         return f"a clear side of the margin: {side} (the mean may be {shown(upper.mean)})"
     scatter = upper.se * len(group.cells) ** 0.5
     needed = bounds.cells_for_limit(margin - upper.mean, scatter, alpha)
-    more = max(1, needed - len(group.cells)) if needed else 500
-    return f"about {more} more cells with {group.name} at the scatter seen"
+    if needed is None:
+        return f"more than 500 cells with {group.name} at the scatter seen"
+    more = max(1, needed - len(group.cells))
+    return f"{more_cells(more, group.name)} (you need about {len(group.cells) + more} at the scatter seen)"
 
 
 def _for_prevalence(seen: Presence, cells: int, limit: float, alpha: float) -> str:
@@ -252,9 +279,9 @@ def _for_prevalence(seen: Presence, cells: int, limit: float, alpha: float) -> s
         share, counts = shown(100 * limit), f"{seen.found} of {seen.regions} have a layer"
         return f"more regions and cells ({counts}: neither above nor below {share} % is excluded)"
     size = max(1.0, seen.regions / cells)
-    more_cells = max(1, bounds.cells_for_upper(limit, size, seen.correlation, alpha) - cells)
+    lacking = max(1, bounds.cells_for_upper(limit, size, seen.correlation, alpha) - cells)
     regions = bounds.regions_for_upper(limit, cells, seen.correlation, alpha)
-    by_cells = f"about {more_cells} more cells with {shown(size)} bare regions each"
+    by_cells = f"about {lacking} more cell{'' if lacking == 1 else 's'} with {shown(size)} bare regions each"
     if regions is None or regions <= seen.regions:
         return f"{by_cells} (more acquisitions of the same cells are not enough)"
     return f"{regions - seen.regions} more acquisitions, of new bare regions of these cells, or {by_cells}"

@@ -72,6 +72,70 @@ def p_below(values: Sequence[float], margin: float, se_sys: float = 0.0) -> floa
     return tail if mean <= margin else 1 - tail
 
 
+def proportion_limits(
+    values: Sequence[float], alpha: float, least_dispersion: float, se_sys: float = 0.0
+) -> MeanLimits:
+    """Mean of fractions in [0, 1] of cells with one-sided score limits of level 1 - alpha on either side.
+
+    Wilson's interval with Student's quantile: the variance of the mean is dispersion * p (1 - p) / n, with
+    the dispersion of the cells relative to single yes/no trials estimated at the mean, and not below
+    `least_dispersion` (the correlation within cells that the study allows for), so that cells that all show
+    exactly 1 do not give an interval without width. Limits stay in [0, 1] by themselves, and lean away from
+    the end that the mean is near to.
+
+    References
+    ----------
+    Wilson (1927), Journal of the American Statistical Association 22, 209.
+    """
+    x = np.asarray(values, float)
+    if x.size < 2:
+        raise ValueError("an interval for a group needs at least two cells")
+    mean = float(np.clip(x.mean(), 0, 1))
+    low, high = _score(mean, _dispersion(x, mean, least_dispersion), x.size, alpha)
+    shift = float(stats.norm.ppf(1 - alpha)) * se_sys
+    se = float(x.std(ddof=1) / math.sqrt(x.size))
+    return MeanLimits(
+        mean,
+        max(0.0, mean - math.hypot(mean - low, shift)),
+        min(1.0, mean + math.hypot(high - mean, shift)),
+        se,
+    )
+
+
+def cells_for_proportion(
+    values: Sequence[float],
+    bounds: tuple[float, float],
+    alpha: float,
+    least_dispersion: float,
+    most: int = 500,
+) -> int | None:
+    """Cells at which the score limits lie within `bounds` at this mean and dispersion; None beyond `most`."""
+    x = np.asarray(values, float)
+    mean = float(np.clip(x.mean(), 0, 1))
+    dispersion = _dispersion(x, mean, least_dispersion)
+    for n in range(2, most + 1):
+        low, high = _score(mean, dispersion, n, alpha)
+        if bounds[0] <= low and high <= bounds[1]:
+            return n
+    return None
+
+
+def _dispersion(x: np.ndarray, mean: float, least: float) -> float:
+    """Variance of cells over that of single yes/no trials."""
+    trial = mean * (1 - mean)
+    return min(1.0, max(float(x.var(ddof=1)) / trial if trial > 0 else 0.0, least))
+
+
+def _score(mean: float, dispersion: float, cells: int, alpha: float) -> tuple[float, float]:
+    """Wilson's limits with Student's quantile."""
+    n = cells / dispersion if dispersion > 0 else math.inf
+    t = float(stats.t.ppf(1 - alpha, cells - 1))
+    centre = (mean + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t / (1 + t**2 / n) * math.sqrt(mean * (1 - mean) / n + t**2 / (4 * n**2))
+    # Rounding must not take a limit past the end of the range.
+    return max(0.0, centre - half), 1.0 if mean == 1 else min(1.0, centre + half)
+
+
 def cells_for_limit(distance: float, sd: float, alpha: float, most: int = 500) -> int | None:
     """Cells at which a one-sided limit of level 1 - alpha lies within `distance` of the mean."""
     if distance <= 0:
@@ -93,6 +157,40 @@ def upper_proportion(positive: float, trials: float, alpha: float) -> float:
     if trials <= 0 or positive >= trials:
         return 1.0
     return float(stats.beta.ppf(1 - alpha, positive + 1, trials - positive))
+
+
+def upper_beta_binomial(positive: int, sizes: Sequence[int], correlation: float, alpha: float) -> float:
+    """One-sided upper limit of a mean proportion that varies between cells as a beta distribution does.
+
+    The largest mean at which no more than `positive` of all trials are positive with probability alpha. Each
+    cell's count is beta-binomial with the same mean and intraclass correlation; without correlation it is the
+    Clopper-Pearson limit.
+
+    References
+    ----------
+    Skellam (1948), Journal of the Royal Statistical Society B 10, 257.
+    """
+    counts = [int(size) for size in sizes if size > 0]
+    total = sum(counts)
+    if total == 0 or positive >= total:
+        return 1.0
+    if correlation <= 0:
+        return upper_proportion(positive, total, alpha)
+    if correlation >= 1:
+        # Every cell is all or nothing: it takes as many positive cells as the smallest ones could hold.
+        return upper_proportion(sum(np.cumsum(sorted(counts)) <= positive), len(counts), alpha)
+    spread = (1 - correlation) / correlation
+
+    def below(mean: float) -> float:
+        table = np.ones(1)
+        pmf = {
+            n: stats.betabinom.pmf(range(n + 1), n, mean * spread, (1 - mean) * spread) for n in set(counts)
+        }
+        for n in counts:
+            table = np.convolve(table, pmf[n])
+        return float(table[: positive + 1].sum()) - alpha
+
+    return float(optimize.brentq(below, 1e-9, 1 - 1e-9, xtol=1e-7))
 
 
 def lower_proportion(positive: float, trials: float, alpha: float) -> float:

@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ceiflow.statistics.absence import absence
+from ceiflow.statistics.censoring import MOST_CENSORED, censored_mean
+from ceiflow.statistics.composition import with_log_ratios
 from ceiflow.statistics.contrasts import holm
 from ceiflow.statistics.difference import difference
-from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, shown
+from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, level, shown
 from ceiflow.statistics.interval import interval
 from ceiflow.statistics.selection import Group, dose_caveat, select, zone_of
 from ceiflow.statistics.tables import Row
@@ -52,7 +54,22 @@ CLAIM_COLUMNS = [
     "alpha",
     "note",
     "digest",
+    "design",
+    "mixed_estimate",
+    "mixed_low",
+    "mixed_high",
+    "mixed_p",
+    "mixed_df",
+    "mixed_note",
+    "prevalence_high_beta_binomial",
+    "prevalence_cells_high",
+    "censored_fraction",
+    "censored_mean",
+    "censored_low",
+    "censored_high",
 ]
+# Fractions of something: their intervals are those of proportions.
+FRACTIONS = ("layer_coverage", "layer_amorphous_fraction")
 
 
 def claim_rows(
@@ -78,6 +95,7 @@ def claim_rows(
         One row a claim, in their order, with `CLAIM_COLUMNS`. `p_adjusted` is Holm's over the claims that
         have a p-value; intervals are each claim's own.
     """
+    measurements = with_log_ratios(measurements, [str(claim["endpoint"]) for claim in claims])
     judged = [_judge(measurements, cells, claim, statistics) for claim in claims]
     adjusted = holm([finding.p for finding, _, _ in judged])
     family = sum(p is not None for p in adjusted)
@@ -104,7 +122,8 @@ def _judge(
     if kind == "difference":
         direction = str(claim.get("direction") or "two_sided")
         seed = _seed(statistics, str(claim["id"]))
-        finding = difference(*groups, direction, alpha, int(statistics["resamples"]), seed)
+        columns = [_columns(claim.get(name)) for name in ("factors", "paired_by")]
+        finding = difference(*groups, direction, alpha, int(statistics["resamples"]), seed, *columns)
     elif kind == "absence":
         limit = claim.get("max_prevalence")
         correlation = float(statistics["intraclass_correlation"])
@@ -112,11 +131,45 @@ def _judge(
         finding = absence(
             *groups, endpoint, margin, None if limit is None else float(limit), alpha, correlation
         )
-    elif kind == "interval":
-        finding = interval(*groups, endpoint, float(claim["low"]), float(claim["high"]), alpha)
+    elif kind in ("interval", "proportion"):
+        low, high = (float(claim.get(name, end)) for name, end in (("low", 0.0), ("high", 1.0)))
+        correlation = float(statistics["intraclass_correlation"])
+        share = correlation if kind == "proportion" or endpoint in FRACTIONS else None
+        finding = interval(*groups, endpoint, low, high, alpha, share)
     else:
         raise ValueError(f"claim {claim['id']}: kind {kind!r} is not known")
+    if kind != "difference":
+        numbers, sentence = censored(groups[0], alpha)
+        finding.numbers |= numbers
+        finding.reasons += sentence
     return finding, groups, dose_caveat(endpoint, groups, measurements)
+
+
+def censored(group: Group, alpha: float) -> tuple[dict[str, float | None], list[str]]:
+    """The mean of cells by interval-censored likelihood, where enough lies above detection limits.
+
+    Beside the two ends that a verdict has to hold at. Where more than 70 % of the acquisitions are below
+    their limits there is an upper bound and no mean.
+    """
+    if not group.n_bounded:
+        return {}, []
+    share = group.n_bounded / group.n_acquisitions
+    numbers: dict[str, float | None] = {"censored_fraction": share}
+    if share > MOST_CENSORED:
+        return numbers, [f"{shown(100 * share)} % below detection limits: an upper bound, and no mean"]
+    found = censored_mean(group.low, group.high, alpha)
+    if found is None:
+        return numbers, []
+    numbers |= {"censored_mean": found.mean, "censored_low": found.low, "censored_high": found.high}
+    return numbers, [
+        f"interval-censored likelihood: mean {shown(found.mean)}, {level(alpha)} interval "
+        f"{shown(found.low)} to {shown(found.high)}"
+    ]
+
+
+def _columns(names: object) -> list[str]:
+    """Columns of the cells' sheet, written as one name, a list or nothing."""
+    return [] if not names else [names] if isinstance(names, str) else [str(name) for name in names]
 
 
 def _alpha(claim: Mapping[str, object], statistics: Mapping[str, object]) -> float:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from ceiflow.statistics.contrasts import (
-    Contrast,
-    cells_for_difference,
-    hedges_g,
-    permutation_p,
-    smallest_p,
-    welch,
-)
+from ceiflow.statistics import designs
+from ceiflow.statistics.contrasts import Contrast, cells_for_difference
 from ceiflow.statistics.findings import (
     REFUTED,
     SUPPORTED,
@@ -24,24 +20,43 @@ from ceiflow.statistics.findings import (
     empty_group,
     ends,
     level,
+    more_cells,
     shown,
     silent_note,
 )
+from ceiflow.statistics.mixed import kenward_roger, nested_design, reml
 from ceiflow.statistics.selection import Group
 
 Arms = tuple[list[float], list[float]]
 
 
+@dataclass(frozen=True)
+class Tested:
+    """One way to take what is bounded: the p-value that counts, the contrast, the permutation's p-value."""
+
+    p: float
+    contrast: Contrast
+    permutation: float
+
+
 def difference(
-    test: Group, reference: Group, direction: str, alpha: float, resamples: int, seed: int | None
+    test: Group,
+    reference: Group,
+    direction: str,
+    alpha: float,
+    resamples: int,
+    seed: int | None,
+    factors: Sequence[str] = (),
+    pairs: Sequence[str] = (),
 ) -> Finding:
     """Difference of the means of two groups of cells.
 
-    Welch's test on cell values decides; the exact permutation of whole cells stands beside it. Both are done
-    at every combination of the arms' ends (bounded at 0, bounded at the detection limit), and the one that is
-    worst for the claim is reported: the largest p-value, and among equal ones the smallest effect in the
-    stated direction. `refuted` needs the two-sided interval to exclude the stated direction at every
-    combination; a two-sided claim cannot be refuted, since no difference is ever shown to be nil.
+    Welch's test on cell values decides, within the levels of `factors` or on the differences of `pairs`; the
+    exact permutation of whole cells and the mixed model stand beside it. All is done at every combination of
+    the arms' ends (bounded at 0, bounded at the detection limit), and the one that is worst for the claim is
+    reported: the largest p-value, and among equal ones the smallest effect in the stated direction. `refuted`
+    needs the two-sided interval to exclude the stated direction at every combination; a two-sided claim
+    cannot be refuted, since no difference is ever shown to be nil.
 
     Parameters
     ----------
@@ -52,52 +67,145 @@ def difference(
         Size of the test; the interval is two-sided with level 1 - alpha.
     resamples, seed : int
         Of the permutation where the cells are too many to enumerate.
+    factors : sequence of str
+        Columns of the cells' sheet (the state of charge) within whose levels the arms are compared.
+    pairs : sequence of str
+        Columns (the batch) that make pairs of what shares their values.
     """
     out = Finding()
     out.missing = [empty_group(group) for group in (test, reference) if not group.cells]
     shared = sorted({c.cell_id for c in test.cells} & {c.cell_id for c in reference.cells})
     if shared:
-        out.missing.append(f"disjoint groups: {', '.join(shared)} in both (paired designs are not analysed)")
+        out.missing.append(f"disjoint groups: {', '.join(shared)} in both")
     if out.missing:
         return out
     arms = list(product(ends(test), ends(reference)))
-    n_test, n_reference = len(test.cells), len(reference.cells)
-    if min(n_test, n_reference) < 2:
-        return _described(test, reference, arms, direction)
-    found = [_tested(a, b, direction, alpha, resamples, seed) for a, b in arms]
-    worst = max(range(len(arms)), key=lambda i: (found[i][0], -_along(found[i][1].estimate, direction)))
-    out.p, contrast, _ = found[worst]
+    plan = designs.plan(*(_labels(group, pairs, factors) for group in (test, reference)), factors, pairs)
+    if plan.paired and len(plan.strata) < 2:
+        return _described(test, reference, arms, direction, [f"at least {2 - len(plan.strata)} more pair"])
+    if min(len(test.cells), len(reference.cells)) < 2:
+        lacking = [
+            f"at least {2 - len(group.cells)} more cell with {group.name}"
+            for group in (test, reference)
+            if len(group.cells) < 2
+        ]
+        return _described(test, reference, arms, direction, lacking)
+    found = [_tested(plan, a, b, direction, alpha, resamples, seed) for a, b in arms]
+    worst = max(range(len(arms)), key=lambda i: (found[i].p, -_along(found[i].contrast.estimate, direction)))
+    out.p, contrast = found[worst].p, found[worst].contrast
     out.numbers = {
         "estimate": contrast.estimate,
         "ci_low": contrast.low,
         "ci_high": contrast.high,
-        "p_min": smallest_p(n_test, n_reference, direction),
-        "p_permutation": max(permutation for _, _, permutation in found),
-        "hedges_g": hedges_g(*arms[worst]),
+        "p_min": designs.smallest(plan.strata, plan.paired, direction),
+        "p_permutation": max(item.permutation for item in found),
+        "hedges_g": designs.effect_size(contrast.estimate, *arms[worst], plan.strata, plan.paired),
+        "design": plan.label,
     }
-    signs = {math.copysign(1, item.estimate) for _, item, _ in found if item.estimate}
-    if all(_excluded(item, direction) for _, item, _ in found):
+    model = _mixed(test, reference, plan, worst, direction, alpha)
+    out.numbers |= model
+    signs = {math.copysign(1, item.contrast.estimate) for item in found if item.contrast.estimate}
+    if all(_excluded(item.contrast, direction) for item in found):
         out.verdict = REFUTED
     elif len(signs) == 1:
         out.verdict = SUPPORTED  # if the adjusted p-value agrees
     out.reasons = [
-        _sentence(contrast, out.p, (n_test, n_reference), direction, alpha),
+        _sentence(contrast, out.p, plan, direction, alpha),
         _permutation_sentence(out.numbers, contrast, alpha),
+        *plan.notes,
+        *_mixed_sentence(model, alpha),
         *bounded_note(test, reference),
-        *silent_note(test, reference),
+        *silent_note(test, reference, states=not (factors or pairs)),
     ]
     out.missing = _missing(test, reference, arms[worst], contrast, direction, alpha, len(signs) > 1)
     return out
 
 
+def _labels(group: Group, pairs: Sequence[str], factors: Sequence[str]) -> list[tuple[tuple, tuple]]:
+    """Pair and factor levels of every cell of a group."""
+    return [(group.labels(cell.cell_id, pairs), group.labels(cell.cell_id, factors)) for cell in group.cells]
+
+
 def _tested(
-    a: list[float], b: list[float], direction: str, alpha: float, resamples: int, seed: int | None
-) -> tuple[float, Contrast, float]:
-    """The p-value that counts, Welch's contrast, and the permutation's p-value."""
-    contrast = welch(a, b, direction, alpha)
-    permutation = permutation_p(a, b, direction, resamples, seed)
-    # Without any scatter Welch is undefined, and exchangeability of cells is all that is left.
-    return (permutation if contrast.p is None else contrast.p), contrast, permutation
+    plan: designs.Plan,
+    a: list[float],
+    b: list[float],
+    direction: str,
+    alpha: float,
+    resamples: int,
+    seed: int | None,
+) -> Tested:
+    """One combination of the arms' ends."""
+    if plan.paired:
+        contrast = designs.paired(designs.pair_differences(a, b, plan.strata), direction, alpha)
+    else:
+        contrast = designs.stratified(a, b, plan.strata, direction, alpha)
+    permutation = designs.exchange_p(a, b, plan.strata, plan.paired, direction, resamples, seed)
+    # Without any scatter t is undefined, and exchangeability of cells is all that is left.
+    return Tested(permutation if contrast.p is None else contrast.p, contrast, permutation)
+
+
+def _mixed(
+    test: Group, reference: Group, plan: designs.Plan, worst: int, direction: str, alpha: float
+) -> dict[str, object]:
+    """The mixed model on means of regions, at the ends of the reported combination; empty where it has none.
+
+    Measurement errors enter as known variances of the regions; strata and pairs as fixed effects.
+    """
+    tops = divmod(worst, len(ends(reference)))  # in the order of `product`
+    keys, values, known, arm, block = [], [], [], [], []
+    for side, group in enumerate((test, reference)):
+        place = {cell.cell_id: i for i, cell in enumerate(group.cells)}
+        where = {i: s for s, stratum in enumerate(plan.strata) for i in stratum[side]}
+        for key, mean in group.regions.items():
+            stratum = where.get(place[key[0]])
+            if stratum is None:
+                continue
+            keys.append(key)
+            values.append(mean.high if tops[side] else mean.low)
+            known.append(mean.variance)
+            arm.append(1.0 - side)
+            block.append(stratum)
+    x = np.column_stack([np.eye(len(plan.strata))[block], arm])
+    y = np.array(values)
+    cells = len({key[0] for key in keys})
+    if cells - x.shape[1] < 1 or np.ptp(y) == 0 or np.linalg.matrix_rank(x) < x.shape[1]:
+        return {}
+    scale = float(np.ptp(y))
+    try:
+        fit = reml(nested_design(keys), y / scale, x, np.array(known) / scale**2)
+    except np.linalg.LinAlgError:
+        return {}
+    found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0])
+    if not fit.converged or not np.isfinite([found.se, found.df]).all() or found.se == 0:
+        return {"mixed_note": "did not converge"}
+    low, high = found.interval(alpha)
+    notes = []
+    if fit.variances[0] < 0:
+        notes.append("variance between cells at its boundary (estimate below 0)")
+    elif fit.variances.min() < 0:
+        notes.append("a variance within cells at its boundary (estimate below 0)")
+    return {
+        "mixed_estimate": float(found.estimate) * scale,
+        "mixed_low": float(low) * scale,
+        "mixed_high": float(high) * scale,
+        "mixed_p": float(found.p_value(direction)),
+        "mixed_df": float(found.df),
+        "mixed_note": "; ".join(notes),
+    }
+
+
+def _mixed_sentence(model: dict[str, object], alpha: float) -> list[str]:
+    if not model:
+        return []
+    note = model.get("mixed_note")
+    if "mixed_p" not in model:
+        return [f"mixed model {note}"]
+    return [
+        f"mixed model (REML, Kenward-Roger) {shown(model['mixed_estimate'])}, {level(alpha)} interval "
+        f"{shown(model['mixed_low'])} to {shown(model['mixed_high'])}, p {shown(model['mixed_p'])}, "
+        f"{shown(model['mixed_df'])} degrees of freedom" + (f", {note}" if note else "")
+    ]
 
 
 def _along(estimate: float, direction: str) -> float:
@@ -112,8 +220,10 @@ def _excluded(contrast: Contrast, direction: str) -> bool:
     return contrast.high < 0 if direction == "greater" else contrast.low > 0
 
 
-def _described(test: Group, reference: Group, arms: list[Arms], direction: str) -> Finding:
-    """One cell in an arm: no test, only what was seen."""
+def _described(
+    test: Group, reference: Group, arms: list[Arms], direction: str, missing: list[str]
+) -> Finding:
+    """One cell in an arm, or one pair: no test, only what was seen."""
     estimates = [float(np.mean(a) - np.mean(b)) for a, b in arms]
     estimate = min(estimates, key=lambda value: _along(value, direction))
     versus = f"{len(test.cells)} v {count_cells(len(reference.cells))}"
@@ -124,23 +234,20 @@ def _described(test: Group, reference: Group, arms: list[Arms], direction: str) 
             *bounded_note(test, reference),
             *silent_note(test, reference),
         ],
-        missing=[
-            f"at least {2 - len(group.cells)} more cell with {group.name}"
-            for group in (test, reference)
-            if len(group.cells) < 2
-        ],
+        missing=missing,
     )
 
 
-def _sentence(contrast: Contrast, p: float, n: tuple[int, int], direction: str, alpha: float) -> str:
+def _sentence(contrast: Contrast, p: float, plan: designs.Plan, direction: str, alpha: float) -> str:
     side = "two-sided" if direction == "two_sided" else f"one-sided, {direction}"
-    versus = f"{n[0]} v {n[1]} cells"
+    versus = f"{len(plan.used(0))} v {len(plan.used(1))} cells"
     if contrast.p is None:
         found = f"difference {shown(contrast.estimate)} without scatter"
         return f"{found}, permutation p {shown(p)} ({side}), {versus}"
+    name = "paired t" if plan.paired else "Welch"
     return (
         f"difference {shown(contrast.estimate)}, {level(alpha)} interval {shown(contrast.low)} to "
-        f"{shown(contrast.high)}, Welch p {shown(p)} ({side}), {versus}"
+        f"{shown(contrast.high)}, {name} p {shown(p)} ({side}), {versus}"
     )
 
 
@@ -148,7 +255,7 @@ def _permutation_sentence(numbers: dict[str, float | None], contrast: Contrast, 
     sentence = f"permutation of whole cells p {shown(numbers['p_permutation'])}"
     smallest = numbers["p_min"]
     if smallest > alpha:
-        rests = "" if contrast.p is None else ": the verdict rests on Welch's t"
+        rests = "" if contrast.p is None else ": the verdict rests on the t test"
         return f"{sentence}, which cannot fall below {shown(smallest)} here{rests}"
     return f"{sentence} (smallest possible {shown(smallest)})"
 
@@ -175,7 +282,15 @@ def _missing(
         return [f"more cells (the difference has the wrong sign, and up to {shown(reach)} is not excluded)"]
     scatter = [float(np.std(arm, ddof=1)) for arm in values]
     needed = cells_for_difference(contrast.estimate, *scatter, direction, alpha)
-    number = f"about {needed}" if needed else "more than 200"
-    return [
-        f"more cells ({number} a group would show a difference of {shown(contrast.estimate)} with 80 % power)"
-    ]
+    aim = f"show a difference of {shown(contrast.estimate)} with 80 % power"
+    if needed is None:
+        return [f"more cells (more than 200 in each group would be needed to {aim})"]
+    lacking = [max(0, needed - len(arm)) for arm in values]
+    if not any(lacking):
+        return [f"more cells (the design should {aim}, and did not)"]
+    listed = " and ".join(
+        more_cells(count, group.name)
+        for count, group in zip(lacking, (test, reference), strict=True)
+        if count
+    )
+    return [f"{listed} (you need about {needed} cells in each group to {aim})"]

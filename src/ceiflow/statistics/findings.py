@@ -18,7 +18,7 @@ class Finding:
     """
 
     verdict: str = CANNOT_TELL
-    numbers: dict[str, float | None] = field(default_factory=dict)
+    numbers: dict[str, object] = field(default_factory=dict)
     p: float | None = None
     reasons: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -39,6 +39,11 @@ def count_cells(count: int) -> str:
     return f"{count} cell{'' if count == 1 else 's'}"
 
 
+def more_cells(count: int, group: str) -> str:
+    """How many cells are lacking, as a guide."""
+    return f"about {count} more cell{'' if count == 1 else 's'} with {group}"
+
+
 def ends(group: Group) -> list[list[float]]:
     """Cell values of a group at its ends: once where nothing is bounded, else at 0 and at the limits."""
     return [group.low] if group.low == group.high else [group.low, group.high]
@@ -54,7 +59,7 @@ def empty_group(group: Group) -> str:
     return f"not identifiable in {count_cells(len(group.silent))} with {group.name}: {group.reasons}"
 
 
-def silent_note(*groups: Group) -> list[str]:
+def silent_note(*groups: Group, states: bool = True) -> list[str]:
     """Cells that were left out because they cannot say or were not measured, and states that were pooled."""
     notes = []
     for group in groups:
@@ -64,7 +69,7 @@ def silent_note(*groups: Group) -> list[str]:
             notes.append(f"{silent} with {group.name} cannot say and do not count: {group.reasons}")
         if absent:
             notes.append(f"{count_cells(absent)} with {group.name} without a measurement")
-        if len(group.states) > 1:
+        if states and len(group.states) > 1:
             notes.append(f"cells with {group.name} differ in state: {', '.join(group.states)}")
     return notes
 

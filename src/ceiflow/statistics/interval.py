@@ -8,7 +8,13 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from ceiflow.statistics.bounds import MeanLimits, cells_for_limit, mean_limits
+from ceiflow.statistics.bounds import (
+    MeanLimits,
+    cells_for_limit,
+    cells_for_proportion,
+    mean_limits,
+    proportion_limits,
+)
 from ceiflow.statistics.findings import (
     REFUTED,
     SUPPORTED,
@@ -18,6 +24,7 @@ from ceiflow.statistics.findings import (
     empty_group,
     ends,
     level,
+    more_cells,
     shown,
     silent_note,
     systematic_note,
@@ -25,13 +32,21 @@ from ceiflow.statistics.findings import (
 from ceiflow.statistics.selection import Group
 
 
-def interval(group: Group, endpoint: str, low: float, high: float, alpha: float) -> Finding:
+def interval(
+    group: Group, endpoint: str, low: float, high: float, alpha: float, dispersion: float | None = None
+) -> Finding:
     """Whether the confidence interval (two-sided, 1 - alpha) of the group's mean lies in [low, high].
 
     Inside at both ends of what is bounded: supported. Outside on the same side at both: refuted. The
     systematic error that all cells share widens the interval. A group in which every acquisition is bounded
     has no scatter to infer from: its interval runs from 0 to its largest limit. Intervals end where the
     endpoint's own range does (no coverage above 1), which costs no coverage of the truth.
+
+    Parameters
+    ----------
+    dispersion : float, optional
+        Least dispersion of a fraction between cells: the endpoint is one, and gets the score interval of a
+        proportion instead of Student's.
     """
     if not group.cells:
         return Finding(missing=[empty_group(group)])
@@ -46,7 +61,7 @@ def interval(group: Group, endpoint: str, low: float, high: float, alpha: float)
     if group.all_bounded:
         found = [MeanLimits(float(np.mean(group.high)), 0.0, max(group.high), 0.0)]
     else:
-        found = [_within(endpoint, mean_limits(cells, alpha / 2, group.se_sys)) for cells in values]
+        found = [_within(endpoint, _limits(cells, alpha, group.se_sys, dispersion)) for cells in values]
     limits = max(found, key=lambda item: max(low - item.low, item.high - high))
     out.numbers = {"estimate": limits.mean, "ci_low": limits.low, "ci_high": limits.high}
     if all(low <= item.low and item.high <= high for item in found):
@@ -58,32 +73,48 @@ def interval(group: Group, endpoint: str, low: float, high: float, alpha: float)
         f"mean of {count_cells(len(group.cells))} {shown(limits.mean)}, {level(alpha)} interval "
         f"{shown(limits.low)} to {shown(limits.high)}, held against {shown(low)} to {shown(high)}",
     )
-    out.missing = _missing(group, found, limits, low, high, alpha)
+    out.missing = _missing(group, found, limits, (low, high), alpha, dispersion)
     return out
+
+
+def _limits(cells: list[float], alpha: float, se_sys: float, dispersion: float | None) -> MeanLimits:
+    if dispersion is None:
+        return mean_limits(cells, alpha / 2, se_sys)
+    return proportion_limits(cells, alpha / 2, dispersion, se_sys)
 
 
 def _within(endpoint: str, limits: MeanLimits) -> MeanLimits:
     """Limits cut to the range that the endpoint can have."""
     fraction = "fraction" in endpoint or endpoint == "layer_coverage"
-    bottom = -math.inf if endpoint == "layer_conformality" else 0.0
+    bottom = -math.inf if endpoint == "layer_conformality" or endpoint.startswith("log_ratio_") else 0.0
     top = 1.0 if fraction or endpoint == "layer_conformality" else math.inf
     low, high = (min(max(end, bottom), top) for end in (limits.low, limits.high))
     return replace(limits, low=low, high=high)
 
 
 def _missing(
-    group: Group, found: list[MeanLimits], limits: MeanLimits, low: float, high: float, alpha: float
+    group: Group,
+    found: list[MeanLimits],
+    limits: MeanLimits,
+    bounds: tuple[float, float],
+    alpha: float,
+    dispersion: float | None,
 ) -> list[str]:
     """What would decide an interval claim that is not decided."""
+    low, high = bounds
     if group.all_bounded:
         return [f"a smaller detection limit (now up to {shown(max(group.high))})"]
     if len({low <= item.mean <= high for item in found}) > 1:
         return ["a smaller detection limit (the answer depends on values below it)"]
-    distance = min(abs(limits.mean - low), abs(limits.mean - high))
-    systematic = float(stats.norm.ppf(1 - alpha / 2)) * group.se_sys
-    scatter = limits.se * math.sqrt(len(group.cells))
-    needed = cells_for_limit(math.sqrt(max(0.0, distance**2 - systematic**2)), scatter, alpha / 2)
+    if dispersion is not None and low <= limits.mean <= high:
+        needed = cells_for_proportion(group.high, bounds, alpha / 2, dispersion)
+    else:
+        distance = min(abs(limits.mean - low), abs(limits.mean - high))
+        systematic = float(stats.norm.ppf(1 - alpha / 2)) * group.se_sys
+        scatter = limits.se * math.sqrt(len(group.cells))
+        needed = cells_for_limit(math.sqrt(max(0.0, distance**2 - systematic**2)), scatter, alpha / 2)
     if needed is None:
         return ["a smaller systematic error or a wider interval (more cells alone would not decide)"]
     more = max(1, needed - len(group.cells))
-    return [f"about {more} more cells with {group.name} at the scatter seen"]
+    whole = len(group.cells) + more
+    return [f"{more_cells(more, group.name)} (you need about {whole} at the scatter seen)"]

@@ -3,10 +3,10 @@
 Cells are independent blocks, so that every matrix is a stack of small ones. All functions take leading
 dimensions of many data sets of one design at once (a simulation is one call); a single data set has none.
 
-Variance components may come out negative as long as the covariance of the data stays positive definite, so that
-the tests keep their size where a component is near 0 (Stroup & Littell 2002, Impact of variance component
-estimates on fixed effect inference in unbalanced linear mixed models): the balanced model is then the t test
-on cell means exactly. Reported components are cut at 0 and flagged by whoever prints them.
+Variance components may come out negative as long as the covariance of the data stays positive definite, so
+that the tests keep their size where a component is near 0 (Stroup & Littell 2002, Impact of variance
+component estimates on fixed effect inference in unbalanced linear mixed models): the balanced model is then
+the t test on cell means exactly. Reported components are cut at 0 and flagged by whoever prints them.
 """
 
 from __future__ import annotations

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from ceiflow.statistics.nesting import Cell, Observation, common_notes, group_by, observation, summarise
+from ceiflow.statistics.nesting import (
+    Cell,
+    Mean,
+    Observation,
+    common_notes,
+    group_by,
+    observation,
+    region_means,
+    summarise,
+)
 from ceiflow.statistics.tables import Row, number, text
 from ceiflow.study.claims import group_text, matches
 
 FINE_STRUCTURE = ("carbon_fraction_", "oxygen_prepeak", "_l3_l2_ratio", "_valence")
+UNCONTROLLED = "dose not controlled"
 DOSE_LIMIT = 0.3  # of the critical dose, above which fine structure is not taken as the specimen's own
 
 
@@ -20,7 +32,7 @@ class Group:
     `cells` are those that say something (identified or bounded), sorted by id; `silent` are those that have
     measurements of the endpoint and cannot say; `reasons` is why. `observations` belong to `cells`.
     `matched` counts the cells that were selected, `states` are their states of charge, `elsewhere` names
-    other zones that hold the endpoint.
+    other zones that hold the endpoint, `sheet` holds the rows of the cells' sheet.
     """
 
     name: str
@@ -32,6 +44,16 @@ class Group:
     states: tuple[str, ...] = ()
     zone: str = ""
     elsewhere: tuple[str, ...] = ()
+    sheet: Mapping[str, Row] = field(default_factory=dict)
+
+    def labels(self, cell_id: str, columns: Sequence[str]) -> tuple[str, ...]:
+        """What the sheet says of a cell in some columns; empty text where it says nothing."""
+        return tuple(text(self.sheet.get(cell_id, {}).get(column)) for column in columns)
+
+    @cached_property
+    def regions(self) -> dict[tuple[str, str, str], Mean]:
+        """Means of regions of the cells that count, by (cell, particle, region)."""
+        return region_means(self.observations)
 
     @property
     def low(self) -> list[float]:
@@ -85,7 +107,8 @@ def select(
         Only these take part; None lets every modality in that says something.
     """
     wanted = None if not modality else {modality} if isinstance(modality, str) else set(modality)
-    chosen = {str(row["cell_id"]): text(row.get("state")) for row in cells if matches(row, selection)}
+    sheet = {str(row["cell_id"]): row for row in cells if matches(row, selection)}
+    chosen = {name: text(row.get("state")) for name, row in sheet.items()}
     rows = [
         row
         for row in measurements
@@ -107,6 +130,7 @@ def select(
         states=tuple(sorted({chosen[cell.cell_id] for cell in usable} - {""})),
         zone=zone,
         elsewhere=tuple(sorted({str(row["zone"]) for row in rows} - {zone})),
+        sheet=sheet,
     )
 
 
@@ -121,24 +145,35 @@ def zone_of(claim: Mapping[str, object], measurements: Sequence[Row]) -> str:
 
 
 def dose_caveat(endpoint: str, groups: Sequence[Group], measurements: Sequence[Row]) -> str:
-    """What a claim on fine structure has to carry about the dose; empty for any other endpoint."""
-    if not any(part in endpoint for part in FINE_STRUCTURE):
-        return ""
-    used = {item.acquisition_id for group in groups for item in group.observations}
-    if not used:
-        return ""
-    doses = {
-        str(row["acquisition_id"]): number(row.get("value"))
-        for row in measurements
-        if row["endpoint"] == "dose_over_critical" and row["status"] == "identified"
-    }
-    unknown = sum(doses.get(name) is None for name in used)
-    over = sum((doses.get(name) or 0) > DOSE_LIMIT for name in used)
-    caveats = []
-    if unknown:
-        caveats.append(f"dose not controlled in {unknown} of {len(used)} acquisitions")
-    if over:
-        caveats.append(
-            f"dose above {DOSE_LIMIT:g} of the critical dose in {over} of {len(used)} acquisitions"
-        )
+    """What a claim on fine structure has to carry about the dose; empty where there is nothing to say.
+
+    A measurement's own note that the dose is not controlled is passed on, whatever the endpoint. Where fine
+    structure has no such note, the dose in units of the critical one decides.
+    """
+    used = {item.acquisition_id: item for group in groups for item in group.observations}
+    noted = {name: part for name, item in used.items() if (part := _dose_note(item.note))}
+    caveats = [
+        f"{note} ({count} of {len(used)} acquisitions)"
+        for note, count in sorted(Counter(noted.values()).items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+    rest = set(used) - set(noted)
+    if rest and any(part in endpoint for part in FINE_STRUCTURE):
+        doses = {
+            str(row["acquisition_id"]): number(row.get("value"))
+            for row in measurements
+            if row["endpoint"] == "dose_over_critical" and row["status"] == "identified"
+        }
+        unknown = sum(doses.get(name) is None for name in rest)
+        over = sum((doses.get(name) or 0) > DOSE_LIMIT for name in rest)
+        if unknown:
+            caveats.append(f"{UNCONTROLLED} in {unknown} of {len(used)} acquisitions")
+        if over:
+            caveats.append(
+                f"dose above {DOSE_LIMIT:g} of the critical dose in {over} of {len(used)} acquisitions"
+            )
     return "; ".join(caveats)
+
+
+def _dose_note(note: str) -> str:
+    """The part of a measurement's note that says that the dose is not controlled."""
+    return next((part.strip() for part in note.split(";") if part.strip().startswith(UNCONTROLLED)), "")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import permutations
 from typing import Any
 
 from ceiflow.study.checker import nearest
-from ceiflow.study.measurements import LAYER_ENDPOINTS, MODALITIES, endpoints
+from ceiflow.study.measurements import LAYER_ENDPOINTS, MODALITIES, SPECTRUM_MODALITIES, endpoints
 from ceiflow.study.sheets import Sheet
 
 _GROUPS = ("test", "reference", "group")
@@ -58,7 +59,10 @@ def claim_endpoints(claim: Mapping[str, Any], elements: Iterable[str]) -> list[s
     names = [
         name for modality in chosen if modality in MODALITIES for name in endpoints(modality, list(elements))
     ]
-    return list(dict.fromkeys(names))
+    ratios = []
+    if set(chosen) & set(SPECTRUM_MODALITIES):
+        ratios = [f"log_ratio_{a}_{b}" for a, b in permutations(dict.fromkeys(elements), 2)]
+    return list(dict.fromkeys([*names, *ratios]))
 
 
 def check_claims(claims: Any, config: Mapping[str, Any], cells: Sheet) -> Iterator[tuple[str, str, str]]:
@@ -86,6 +90,9 @@ def check_claims(claims: Any, config: Mapping[str, Any], cells: Sheet) -> Iterat
             if isinstance(claim.get(key), dict):
                 yield from _check_group(claim[key], cells, f"{where}.{key}")
         yield from _check_overlap(claim, cells, where)
+        yield from _check_columns(claim, cells, where)
+        if claim.get("kind") == "proportion" and isinstance(claim.get("endpoint"), str):
+            yield from _check_fraction(claim["endpoint"], where)
         low, high = claim.get("low"), claim.get("high")
         if all(isinstance(x, (int, float)) for x in (low, high)) and low >= high:
             yield f"{where}.low", f"low {low}, high {high}", "low below high"
@@ -104,7 +111,7 @@ def _check_endpoint(claim: dict, elements: list[str], where: str) -> Iterator[tu
         hint = nearest(endpoint, known)
         if endpoint in claim_endpoints({}, elements):
             hint = f"not one of modality {modality}"
-        elif endpoint.startswith(("areal_density_", "atomic_fraction_")):
+        elif endpoint.startswith(("areal_density_", "atomic_fraction_", "log_ratio_")):
             hint += f" (eels.elements is {elements})"
         yield f"{where}.endpoint", repr(endpoint), f"an endpoint that is measured: {hint}"
     elif zone != "layer" and endpoint in (*LAYER_ENDPOINTS, "layer_amorphous_fraction"):
@@ -139,3 +146,22 @@ def _check_overlap(claim: dict, cells: Sheet, where: str) -> Iterator[tuple[str,
     if both:
         listed = ", ".join(map(str, both[:5]))
         yield where, f"{listed} in `test` and in `reference`", "groups that share no cell"
+
+
+def _check_columns(claim: dict, cells: Sheet, where: str) -> Iterator[tuple[str, str, str]]:
+    """Columns that a difference is taken within."""
+    for key in ("factors", "paired_by"):
+        names = claim.get(key)
+        for name in names if isinstance(names, list) else [names] if isinstance(names, str) else []:
+            # `state` is the default, and a sheet may do without it.
+            if isinstance(name, str) and cells.columns and name not in (*cells.columns, "state"):
+                yield (
+                    f"{where}.{key}",
+                    repr(name),
+                    f"a column of {cells.name}: {nearest(name, cells.columns)}",
+                )
+
+
+def _check_fraction(endpoint: str, where: str) -> Iterator[tuple[str, str, str]]:
+    if not ("fraction" in endpoint or endpoint == "layer_coverage"):
+        yield f"{where}.endpoint", repr(endpoint), "a fraction between 0 and 1, such as layer_coverage"
