@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+# What a broken file says may hold anything; line ends, controls and half characters reach no table or page.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_LONGEST = 600
+
+
+def printable(text: object) -> str:
+    """One line from whatever a file says: controls become spaces, and the end of a very long one goes."""
+    line = _UNPRINTABLE.sub(" ", str(text)).strip()
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
 
 
 @dataclass(frozen=True)
@@ -46,5 +57,5 @@ class SignalError(CeiflowError):
     """A raw file that cannot be used; it fails its own acquisition only."""
 
     def __init__(self, file: object, field: str, found: object, expected: object):
-        self.fault = Fault(str(file), field, str(found), str(expected))
+        self.fault = Fault(printable(file), printable(field), printable(found), printable(expected))
         super().__init__(str(self.fault))

@@ -18,7 +18,7 @@ rule ingest:
         mem_mb=1500,  # readers that cannot read lazily hold a whole file
     params:
         acquisition=sheet_row,
-        config=sections("microscope", "strict"),
+        config=sections("microscope", "reading", "strict"),
         code=module_digest("ceiflow.signals"),
     script:
         "../scripts/ingest.py"

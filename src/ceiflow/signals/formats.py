@@ -87,6 +87,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_size(path: Path) -> int:
+    """Bytes of a file, or of everything below a folder (.zspy); 0 for what is not there."""
+    items = path.rglob("*") if path.is_dir() else [path]
+    return sum(item.stat().st_size for item in items if item.is_file())
+
+
 def is_readable(path: Path) -> bool:
     """Whether there is a reader for the extension."""
     return path.suffix.lower() in READERS
@@ -101,6 +107,9 @@ def check_file(path: Path, name: str) -> None:
         raise SignalError(name, "format", path.suffix or "no extension", f"one of {known}")
     if path.is_dir() and path.suffix.lower() != ".zspy":
         raise SignalError(name, "path", "a folder", "a file")
+    if not path.is_dir() and not path.is_file():
+        # A pipe or a device: whoever opens it waits.
+        raise SignalError(name, "path", "something that is no file", "a file")
     if path.is_file():
         if path.stat().st_size == 0:
             raise SignalError(name, "size", "0 bytes", "a whole file")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ceiflow.errors import SignalError
+from ceiflow.errors import Fault, SignalError, printable
 from ceiflow.signals import checks, store
-from ceiflow.signals.formats import check_file, guard, sha256, source_files
+from ceiflow.signals.bounded import run_bounded
+from ceiflow.signals.formats import check_file, folder_size, guard, sha256, source_files
 from ceiflow.signals.layout import Picture, Spectra, as_picture, as_spectra, cropped
 from ceiflow.signals.reader import RawSignal, choose, read_file
+from ceiflow.study.checker import out_of_range, range_words
+from ceiflow.study.config import default_config
 from ceiflow.study.measurements import SPECTRUM_MODALITIES
 from ceiflow.study.metadata import METADATA, MISSING, Value, resolve
+from ceiflow.study.schemas import load_schema
 
 # Sheet columns of the signal that plays each role.
 _COLUMNS = {
@@ -22,6 +27,11 @@ _COLUMNS = {
     "low_loss": ("low_loss_path", "low_loss_signal"),
     "adf": ("adf_path", "adf_signal"),
 }
+# A reader that is not lazy holds a file, its decompressed and its converted data at once.
+_MEMORY_OF_FILE = 8
+# Steps of the file's axes that no instrument makes.
+_SMALLEST = {"pixel_size_nm": 1e-4, "dispersion_eV": 1e-4}
+_AXIS = ("dispersion_eV", "energy_offset_eV")
 _SPECTRUM_ONLY = ("dispersion_eV", "energy_offset_eV", "low_loss_exposure_s")
 
 
@@ -37,6 +47,17 @@ class _Draft:
     warnings: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def spectra(self) -> bool:
+        return self.acquisition["modality"] in SPECTRUM_MODALITIES
+
+    @property
+    def roles(self) -> list[str]:
+        """Signals that the sheet names, the main one first."""
+        partners = ("low_loss", "adf") if self.spectra else ("adf",)
+        named = [role for role in partners if _cell(self, role)]
+        return ["core_loss" if self.spectra else "image", *named]
+
     def header(self) -> store.Header:
         return store.Header(
             acquisition_id=str(self.acquisition["acquisition_id"]),
@@ -48,7 +69,7 @@ class _Draft:
 
     def note(self, name: str, notes: tuple[str, ...]) -> None:
         for note in notes:
-            if (text := f"{name}: {note}") not in self.warnings:
+            if (text := printable(f"{name}: {note}")) not in self.warnings:
                 self.warnings.append(text)
 
 
@@ -62,7 +83,8 @@ def ingest(
     acquisition : mapping
         A row of acquisitions.tsv, typed; None or absent where the cell is empty.
     config : mapping
-        `microscope` gives metadata that sheet and file lack; `strict` makes a bad file an error.
+        `microscope` gives metadata that sheet and file lack; `strict` makes a bad file an error; `reading`
+        bounds the time and the memory that the file may take.
     folder : path
         The study folder, which the sheet's paths are relative to.
     output : path
@@ -97,12 +119,36 @@ def load_acquisition(
 
 
 def _load(draft: _Draft, output: Path) -> None:
-    spectra = draft.acquisition["modality"] in SPECTRUM_MODALITIES
-    main_role = "core_loss" if spectra else "image"
-    draft.metadata = _resolved(draft, {}, spectra)
-    partners = ("low_loss", "adf") if spectra else ("adf",)
-    roles = [main_role, *(role for role in partners if _cell(draft, role))]
-    _record_sources(draft, roles)
+    """Digests here; everything that looks into a file in a child process with bounds."""
+    draft.metadata = _resolved(draft, {}, draft.spectra)
+    _record_sources(draft, draft.roles)
+    bounds = {**default_config()["reading"], **(draft.config.get("reading") or {})}
+    size = sum(folder_size(draft.folder / name) for name in {source["path"] for source in draft.source})
+    memory_MB = bounds["memory_MB"] + _MEMORY_OF_FILE * size / 2**20
+    cpu_seconds = bounds["cpu_seconds"] + bounds["cpu_seconds_per_GB"] * size / 1e9
+    try:
+        result = run_bounded(
+            lambda: _attempt(draft, output), _cell(draft, draft.roles[0]), cpu_seconds, memory_MB
+        )
+    finally:
+        store.remove_parts(output)
+    fault, draft.metadata, draft.source, draft.warnings = result
+    if fault is not None:
+        raise SignalError(fault.file, fault.field, fault.found, fault.expected)
+
+
+def _attempt(draft: _Draft, output: Path) -> tuple[Fault | None, Any, Any, Any]:
+    """Read and write; a fault of the file comes back beside what is known so far."""
+    try:
+        _transcribe(draft, output)
+    except SignalError as error:
+        return error.fault, draft.metadata, draft.source, draft.warnings
+    return None, draft.metadata, draft.source, draft.warnings
+
+
+def _transcribe(draft: _Draft, output: Path) -> None:
+    spectra, roles = draft.spectra, draft.roles
+    main_role = roles[0]
     main = _open(draft, main_role)
     signals: dict[str, Spectra | Picture] = {}
     if spectra:
@@ -115,7 +161,7 @@ def _load(draft: _Draft, output: Path) -> None:
         signals["image"] = as_picture(main)
         file_values = {**main.metadata, "pixel_size_nm": signals["image"].pixel_size_nm}
     draft.note(main.name, signals[main_role].notes)
-    draft.metadata = _resolved(draft, file_values, spectra)
+    draft.metadata = _resolved(draft, _plausible(draft, main.name, file_values), spectra)
     signals[main_role] = _on_sheet_axes(draft, signals[main_role])
     if "low_loss" in signals:
         signals["low_loss"] = replace(signals["low_loss"], pixel_size_nm=signals["core_loss"].pixel_size_nm)
@@ -193,6 +239,8 @@ def _low_loss(draft: _Draft, main: RawSignal, raw: RawSignal, core: Spectra) -> 
     draft.note(raw.name, low.notes)
     if low.energy_scale_eV is None:
         raise SignalError(raw.name, "energy axis", "no unit", "eV, meV or keV")
+    axis = {"dispersion_eV": low.energy_scale_eV, "energy_offset_eV": low.energy_offset_eV}
+    _plausible(replace(draft, acquisition={}), raw.name, axis)
     if low.grid == core.grid or low.grid == (1, 1):
         return low
     if 1 in core.grid and low.grid == core.grid[::-1]:
@@ -210,6 +258,24 @@ def _resolved(draft: _Draft, file: Mapping[str, float | None], spectra: bool) ->
         else MISSING
         for name in METADATA
     }
+
+
+def _plausible(draft: _Draft, name: str, values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """What the file says, held against the same ranges as the sheet; an axis of spectra has to keep them."""
+    columns = load_schema("acquisitions")["properties"]
+    kept = dict(values)
+    for key, value in values.items():
+        if value is None or (
+            math.isfinite(value)
+            and not out_of_range(value, columns[key])
+            and value >= _SMALLEST.get(key, -math.inf)
+        ):
+            continue
+        if key in _AXIS and draft.acquisition.get(key) is None:
+            raise SignalError(name, "energy axis", f"{key} {value:g}", range_words(columns[key]))
+        kept[key] = None
+        draft.note(name, (f"{key} {value:g} makes no sense and was taken for not stated",))
+    return kept
 
 
 def _on_sheet_axes(draft: _Draft, signal: Spectra | Picture) -> Spectra | Picture:

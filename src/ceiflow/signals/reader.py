@@ -12,7 +12,7 @@ import numpy as np
 
 from ceiflow.errors import SignalError
 from ceiflow.signals.filemeta import file_metadata, signal_type, title
-from ceiflow.signals.formats import PLAIN, LazyArray, read_dictionaries, source_files
+from ceiflow.signals.formats import PLAIN, LazyArray, folder_size, guard, read_dictionaries, source_files
 from ceiflow.units import to_electronvolts, to_nanometres
 
 # Points of an axis given one by one may lie this share of a step beside the even grid.
@@ -161,7 +161,10 @@ def read_file(path: str | Path, name: str | None = None) -> list[RawSignal]:
     """
     path = Path(path)
     name = name or path.name
-    signals = [_raw_signal(item, i, name, path) for i, item in enumerate(read_dictionaries(path, name))]
+    items = read_dictionaries(path, name)
+    # What the file says of itself may be of any kind; a name that the program lacks is no fault of the file.
+    with guard(name, path, (SignalError, MemoryError, ImportError, NameError)):
+        signals = [_raw_signal(item, i, name, path) for i, item in enumerate(items)]
     if not signals:
         raise SignalError(name, "content", "no signal", "at least one signal")
     return signals
@@ -270,14 +273,10 @@ def _raw_signal(item: Mapping[str, Any], index: int, name: str, path: Path) -> R
 def _check_length(signal: RawSignal, path: Path) -> None:
     """Refuse a file too short for the array its header announces; a lazy reader does not look."""
     expected = signal.data.size * signal.data.itemsize
-    found = sum(item.stat().st_size for source in source_files(path) for item in _files(source))
+    found = sum(folder_size(source) for source in source_files(path))
     factor = 1 if path.suffix.lower() in PLAIN else _LARGEST_COMPRESSION
     if expected > found * factor and (factor == 1 or expected > _SMALL_BYTES):
         raise SignalError(signal.name, "size", f"{found} bytes", f"{expected} bytes of data {signal.label}")
-
-
-def _files(path: Path) -> list[Path]:
-    return [item for item in path.rglob("*") if item.is_file()] if path.is_dir() else [path]
 
 
 def _check_msa(signal: RawSignal, original: Mapping[str, Any]) -> None:

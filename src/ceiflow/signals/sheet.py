@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ceiflow.errors import SignalError
-from ceiflow.signals.formats import is_readable
+from ceiflow.signals.bounded import run_bounded
+from ceiflow.signals.formats import folder_size, is_readable
 from ceiflow.signals.layout import Picture, Spectra, as_picture, as_spectra
 from ceiflow.signals.reader import RawSignal, read_file
+from ceiflow.study.config import default_config
 
 COLUMNS = (
     "acquisition_id",
@@ -145,6 +147,10 @@ def _instrument_files(raw_dir: Path) -> Iterable[Path]:
 def _items(path: Path, raw_dir: Path, notes: list[str]) -> list[_Item]:
     name = path.relative_to(raw_dir.parent).as_posix() if raw_dir.name else path.as_posix()
     try:
+        # Read once in a process of its own: a broken header must not hang the whole folder.
+        bounds = default_config()["reading"]
+        memory_MB = bounds["memory_MB"] + 8 * folder_size(path) / 2**20
+        run_bounded(lambda: len(read_file(path, name)), name, bounds["cpu_seconds"], memory_MB)
         signals = read_file(path, name)
     except SignalError as error:
         notes.append(f"left out: {error}")

@@ -7,6 +7,7 @@ has the attributes only.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,12 +42,20 @@ def create_h5(path: str | Path) -> Iterator[h5py.File]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_parts(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with h5py.File(part, "w", libver=("earliest", "v110")) as file:
             yield file
         os.replace(part, path)
     finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(path: str | Path) -> None:
+    """Take away what a process that was killed had begun to write for `path`."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
 
 
