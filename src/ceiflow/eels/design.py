@@ -27,6 +27,9 @@ ROOM_ABOVE_EV = 30.0
 PARTIAL_WINDOW_EV = 50.0
 # Error of the exponents that shape a hydrogenic cross-section, see `shape_bend`.
 SHAPE_ERROR = {"K": 0.15, "L": 0.1}
+# The first swing of the extended fine structure: neighbours at about 0.2 nm move a few per cent of the
+# intensity about over 40 to 80 eV above the onset (2 k R from pi to 2 pi), which for O K is under Mn L.
+EXTENDED_EV, EXTENDED_FREEDOM = 43.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ def near_edge_lines(edge: Edge, others: Sequence[float] = ()) -> list[NearLine]:
             return [NearLine(at, width, 1.0, True) for at, width in edge.features]
         lines = [NearLine(at, width, 3.0, True) for at, width in edge.features]
         last = edge.features[-1][0]
-        return [*lines, NearLine(last + 9.0, 5.0, 1.0, True), NearLine(last + 21.0, 8.0, 0.3, True)]
+        far = [(last + 9.0, 5.0, 1.0), (last + 21.0, 8.0, 0.3), (last + EXTENDED_EV, 14.0, EXTENDED_FREEDOM)]
+        return [*lines, *(NearLine(at, sigma, freedom, True) for at, sigma, freedom in far)]
     (first, width), (second, wide) = edge.features
     white = [(first - 1.1, width), (first + 1.1, width), (second - 1.2, wide), (second + 1.2, wide)]
     # What stands between the lines mends their crude shapes: it is theirs, not the continuum's.

@@ -1,7 +1,8 @@
-"""How far amplitudes hang on where the fit window begins and ends."""
+"""How far amplitudes hang on where the fit window begins and ends, and on the energy axis."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -73,3 +74,43 @@ def window_variance(
     if not deviations:
         return np.zeros(number)
     return np.maximum(np.mean(np.square(deviations), axis=0) - np.mean(expected, axis=0), 0.0)
+
+
+def axis_variance(
+    counts: np.ndarray,
+    design_on: Callable[[np.ndarray], Design],
+    energy_eV: np.ndarray,
+    shifts: Sequence[np.ndarray],
+    noise: Noise,
+    full: SpectrumFit,
+    number: int,
+    passes: int,
+) -> np.ndarray:
+    """Variance of the amplitudes by an energy axis that is known to a standard error only.
+
+    Parameters
+    ----------
+    counts, energy_eV : (n,) array
+    design_on : callable
+        The model on an energy axis.
+    shifts : sequence of (n,) array
+        What one standard error of offset, of dispersion, ... does to each channel's energy, independently.
+    noise : Noise
+    full : SpectrumFit
+        On the axis as it is.
+    number : int
+        How many of the design's elements are answered for.
+    passes : int
+
+    Returns
+    -------
+    (number,) array
+    """
+    variance = np.zeros(number)
+    for shift in shifts:
+        both = []
+        for sign in (1, -1):
+            design = design_on(energy_eV + sign * shift).with_background(full.exponent, full.curvature)
+            both.append(fit_spectrum(counts, design, noise, passes, start=full).theta[:number])
+        variance += np.mean(np.square(np.array(both) - full.theta[:number]), axis=0)
+    return variance

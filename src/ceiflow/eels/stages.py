@@ -361,12 +361,13 @@ def spectrum_summary(source: Source, fits: Mapping[str, Any]) -> dict[str, Any]:
     header = source.header
     calibration = json.loads(header.attributes.get("calibration", "{}"))
     names = ("energy_offset_eV", "energy_offset_se_eV", "low_loss_offset_eV", "dispersion_factor")
-    thickness = fits["all"].thickness_over_mfp[0] if "all" in fits else np.nan
+    thickness, error, systematic = fits["all"].thickness_over_mfp if "all" in fits else (np.nan,) * 3
     dose = header.metadata.get("dose_e_per_A2")
     notes = [*header.warnings, *source.notes]
     return {
         **{name: calibration.get(name) for name in names},
         "thickness_over_mfp": float(thickness) if np.isfinite(thickness) else None,
+        "thickness_over_mfp_se": float(np.hypot(error, systematic)) if np.isfinite(thickness) else None,
         "dose_e_per_A2": None if dose is None else dose.value,
         "analysed_length_nm": None,
         "lod_thickness_nm": None,

@@ -89,7 +89,7 @@ def _thickness_row(zone: str, fit: ZoneFit) -> Measurement:
     value, error, systematic = fit.thickness_over_mfp
     if not np.isfinite(value):
         return not_identifiable(zone, "thickness_over_mfp", "no low loss with a zero loss")
-    note = "; ".join(fit.notes)
+    note = "; ".join(filter(None, [fit.thickness_note, *fit.notes]))
     return Measurement(zone, "thickness_over_mfp", value, error, systematic, None, "identified", fit.n, note)
 
 

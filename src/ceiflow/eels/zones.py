@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,20 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels import low_loss as ll
-from ceiflow.eels.design import build_design
+from ceiflow.eels.design import Design, build_design
 from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
 from ceiflow.eels.groups import NO_SPREAD
-from ceiflow.eels.jitter import window_variance
+from ceiflow.eels.jitter import axis_variance, window_variance
 from ceiflow.eels.mean_free_path import MeanFreePath, mean_free_path
-from ceiflow.eels.source import Source, fixed_batches, open_source
+from ceiflow.eels.source import Source, open_source
 from ceiflow.eels.table import chosen_edges
+from ceiflow.eels.zone_sums import ZoneSums, sum_zones
 
 DETECTION_SIGMA = 3.29
+# Relative error of a dispersion that no pair of edges measured. Edges that stand further off than
+# `LARGEST_AXIS_EV` would show in the residuals, so larger errors of the axis are not carried.
+UNMEASURED_DISPERSION = 0.004
+LARGEST_AXIS_EV = 1.0
 Quantity = tuple[float, float, float, float]
 
 
@@ -40,6 +46,8 @@ class ZoneFit:
         Of the areal density, and of the atomic fraction.
     reduced_chi2 : float
     notes : list of str
+    thickness_note : str
+        Over which pixels the mean was taken.
     mean_free_path : MeanFreePath or None
         Of the particle; None where no density is given.
     """
@@ -58,75 +66,8 @@ class ZoneFit:
     fraction_status: dict[str, tuple[str, str]]
     reduced_chi2: float
     notes: list[str] = field(default_factory=list)
+    thickness_note: str = ""
     mean_free_path: MeanFreePath | None = None
-
-
-@dataclass
-class ZoneSums:
-    """Sums over the pixels of one zone.
-
-    Parameters
-    ----------
-    core : (n,) array
-        Core loss over the whole recorded range, dark level removed.
-    low : (k,) array or None
-    low_weighted : (k,) array or None
-        Low loss weighted by the core-loss signal per incident electron: what the zone's atoms saw.
-    zero_loss, total : float
-        Low-loss counts.
-    n : int
-    """
-
-    core: np.ndarray
-    low: np.ndarray | None
-    low_weighted: np.ndarray | None
-    zero_loss: float
-    total: float
-    n: int
-
-
-def sum_zones(source: Source, masks: Mapping[str, np.ndarray]) -> dict[str, ZoneSums]:
-    """Sum core and low loss over zones in one pass each.
-
-    Parameters
-    ----------
-    source : Source
-    masks : mapping of str to (rows, columns) bool array
-    """
-    names = list(masks)
-    flat = np.stack([np.asarray(masks[name], bool).ravel() for name in names]).astype(np.float64)
-    core = np.zeros((len(names), source.core.shape[2]))
-    signal = np.zeros(source.pixels)
-    block = int(source.config["eels"]["fit"].get("block_pixels") or 1024)
-    for where, batch in fixed_batches(source.core, block):
-        spectra = batch.astype(np.float64) - source.noise.dark
-        core += flat[:, where] @ spectra
-        signal[where] = spectra[:, source.channels].sum(1)
-    low = source.low
-    sums, weighted = None, None
-    if low is not None:
-        sums, weighted = (np.zeros((len(names), low.energy_eV.size)) for _ in range(2))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where(low.total > 0, np.clip(signal, 0, None) / low.total, 0.0)
-        for where, batch in fixed_batches(low.signal, block):
-            spectra = batch.astype(np.float64) - low.dark
-            if low.shared:
-                sums += flat.sum(1)[:, None] * spectra.sum(0) / (low.signal.shape[0] * low.signal.shape[1])
-                weighted = sums
-                continue
-            sums += flat[:, where] @ spectra
-            weighted += (flat[:, where] * weight[where]) @ spectra
-    result = {}
-    for i, name in enumerate(names):
-        totals = (0.0, 0.0) if low is None else (float(flat[i] @ low.zero_loss), float(flat[i] @ low.total))
-        result[name] = ZoneSums(
-            core[i],
-            None if sums is None else sums[i],
-            None if weighted is None else weighted[i],
-            *totals,
-            int(flat[i].sum()),
-        )
-    return result
 
 
 def fit_zones(
@@ -165,13 +106,35 @@ def _fit_zone(source: Source, sums: ZoneSums, passes: int, windows: bool = True)
     spread = NO_SPREAD
     if sums.low_weighted is not None:
         spread = ll.kernel(source.low.energy_eV, np.clip(sums.low_weighted, 0, None), step)
-    design = build_design(source.energy_eV, source.sections, source.modelled, spread)
+
+    def design_on(energy_eV: np.ndarray) -> Design:
+        return build_design(energy_eV, source.sections, source.modelled, spread)
+
+    design = design_on(source.energy_eV)
     fit = fit_spectrum(counts, design, noise, passes, CURVATURE_SIGMA)
     number = len(source.elements)
     window = np.zeros(number)
     if windows:
         window = window_variance(counts, design, noise, fit, number, passes)
+        moves = axis_shifts(source)
+        window += axis_variance(counts, design_on, source.energy_eV, moves, noise, fit, number, passes)
     return _zone_result(source, sums, fit.first(number), counts, noise, window)
+
+
+def axis_shifts(source: Source) -> list[np.ndarray]:
+    """What a standard error of the axis's offset, and one of its dispersion, does to each channel's energy.
+
+    Nothing where the file was not calibrated here. A dispersion that nobody measured is that of the file, to
+    `UNMEASURED_DISPERSION`.
+    """
+    calibration = json.loads(source.header.attributes.get("calibration", "{}"))
+    offset = min(float(calibration.get("energy_offset_se_eV") or 0.0), LARGEST_AXIS_EV)
+    if not offset:
+        return []
+    slope = float(calibration.get("dispersion_se") or 0.0) or UNMEASURED_DISPERSION
+    whole = source.core.energy_eV
+    away = slope * (source.energy_eV - 0.5 * (whole[0] + whole[-1]))
+    return [np.full(source.energy_eV.size, offset), np.clip(away, -LARGEST_AXIS_EV, LARGEST_AXIS_EV)]
 
 
 def _scale_errors(source: Source) -> np.ndarray:
@@ -229,6 +192,7 @@ def _zone_result(
         _name_sources(fraction_status, source),
         fit.reduced_chi2,
         list(source.notes),
+        sums.thickness.note if sums.thickness is not None else "",
         mean_free_path(source.config["eels"], source.header.metadata),
     )
 
@@ -237,7 +201,8 @@ def _zone_thickness(source: Source, sums: ZoneSums) -> tuple[float, float, float
     if source.low is None or not sums.total > 0:
         return (np.nan,) * 3
     low = source.low
-    value, error = ll.thickness_over_mfp(sums.zero_loss, sums.total, source.noise.gain, low.missing)
+    if sums.thickness is None:
+        return (np.nan,) * 3
     moved = [
         ll.thickness_over_mfp(
             *ll.zero_loss_and_total(low.energy_eV, sums.low, low.split_eV * factor), missing=low.missing
@@ -247,7 +212,7 @@ def _zone_thickness(source: Source, sums: ZoneSums) -> tuple[float, float, float
     # The tail beyond the range is a guess to about a third.
     inelastic = 1 - sums.zero_loss / sums.total
     systematic = np.hypot((moved[1] - moved[0]) / 2, low.missing * inelastic / 3)
-    return float(value), float(error), float(systematic)
+    return sums.thickness.value, sums.thickness.error, float(systematic)
 
 
 def _densities(

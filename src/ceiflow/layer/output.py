@@ -19,6 +19,7 @@ SUMMARY_KEYS = (
     "low_loss_offset_eV",
     "dispersion_factor",
     "thickness_over_mfp",
+    "thickness_over_mfp_se",
     "dose_e_per_A2",
     "analysed_length_nm",
     "lod_thickness_nm",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,14 @@ def _write_summary(
         for row in rows
         if row.endpoint in ("thickness_over_mfp", "dose_e_per_A2") and row.zone == "all"
     }
+    values["thickness_over_mfp_se"] = next(
+        (
+            math.hypot(row.se_stat or 0.0, row.se_sys or 0.0)
+            for row in rows
+            if row.endpoint == "thickness_over_mfp" and row.zone == "all" and row.value is not None
+        ),
+        None,
+    )
     values["analysed_length_nm"] = float(found.segments.length_nm.sum()) if pixel_nm else None
     values["lod_thickness_nm"] = thickness_limit(trace) if trace is not None else None
     values["n_pixels"] = int(np.prod(maps.shape))
