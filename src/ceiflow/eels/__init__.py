@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _WHERE = {
-    "calibrate": "stages",
+    "calibrate": "axes",
     "edges": "stages",
     "origins": "cross_sections",
     "export_hyperspy": "export",

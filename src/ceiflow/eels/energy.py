@@ -22,8 +22,9 @@ class AxisCalibration:
     """What is wrong with an energy axis.
 
     true = file - offset - slope * (file - middle); `dispersion_factor` = 1 - slope multiplies the channel
-    width. Each of `edges` is {edge, expected_eV, found_eV, residual_eV, se_eV}: found on the file's axis,
-    residual after calibration.
+    width. `covariance` is that of the offset at `origin_eV` and the slope. Each of `edges` is {edge,
+    expected_eV, found_eV, residual_eV, se_eV, axis_se_eV}: found on the file's axis, residual after
+    calibration, its error (chemistry included), the error of the calibrated axis there.
     """
 
     offset_eV: float
@@ -34,6 +35,15 @@ class AxisCalibration:
     method: str
     edges: list[dict[str, float | str]] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
+    origin_eV: float = 0.0
+    covariance: np.ndarray | None = None
+
+    def se_at(self, energy_eV: float) -> float:
+        """Standard error of the calibrated energy at a place on the file's axis, in eV."""
+        if self.covariance is None:
+            return float(self.offset_se_eV)
+        arm = np.array([1.0, energy_eV - self.origin_eV])
+        return float(np.sqrt(arm @ self.covariance @ arm))
 
     def apply(self, energy_eV: np.ndarray) -> np.ndarray:
         """The calibrated energies of a file's axis."""
@@ -101,10 +111,11 @@ def calibrate_axis(
         return None
     line, found = assign_references(peaks, prior, centre, slope)
     at_middle = line.offset + line.slope * (middle - centre)
-    middle_se = float(np.hypot(line.offset_se, line.slope_se * (middle - centre)))
     result = AxisCalibration(
-        float(at_middle), middle_se, float(1 - line.slope), float(line.slope_se), middle, "edges"
-    )
+        float(at_middle), 0.0, float(1 - line.slope), line.slope_se, middle, "edges",
+        origin_eV=centre, covariance=line.covariance,
+    )  # fmt: skip
+    result.offset_se_eV = result.se_at(middle)
     for peak, expected, error in found:
         residual = float(result.apply(np.array(peak.position_eV)) - expected)
         result.edges.append(
@@ -114,6 +125,7 @@ def calibrate_axis(
                 "found_eV": round(peak.position_eV, 3),
                 "residual_eV": round(residual, 3),
                 "se_eV": round(error, 3),
+                "axis_se_eV": round(result.se_at(peak.position_eV), 3),
             }
         )
     if line.slope_se == 0:
@@ -215,11 +227,23 @@ def _residual(columns: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarra
 
 @dataclass(frozen=True)
 class _Line:
-    offset: float
-    slope: float
-    offset_se: float
-    slope_se: float
+    """Offset at the origin and slope, (2,), their covariance, and how badly they fit."""
+
+    values: np.ndarray
+    covariance: np.ndarray
     cost: float
+
+    @property
+    def offset(self) -> float:
+        return float(self.values[0])
+
+    @property
+    def slope(self) -> float:
+        return float(self.values[1])
+
+    @property
+    def slope_se(self) -> float:
+        return float(np.sqrt(self.covariance[1, 1]))
 
 
 def assign_references(
@@ -261,16 +285,15 @@ def _mean_line(lines: list[_Line], least: float) -> _Line:
     weight = np.exp(-0.5 * np.array([line.cost - least for line in lines]))
     weight /= weight.sum()
 
-    def pool(name: str) -> tuple[float, float]:
-        values = np.array([getattr(line, name) for line in lines])
-        errors = np.array([getattr(line, f"{name}_se") for line in lines])
-        mean = float(weight @ values)
-        # A slope that nobody measured stays marked as such.
-        apart = (values - mean) ** 2 if errors.any() else 0.0
-        return mean, float(np.sqrt(weight @ (errors**2 + apart)))
-
-    (offset, offset_se), (slope, slope_se) = pool("offset"), pool("slope")
-    return _Line(offset, slope, offset_se, slope_se, least)
+    values = np.stack([line.values for line in lines])
+    mean = weight @ values
+    apart = values - mean
+    covariance = np.tensordot(weight, np.stack([line.covariance for line in lines]), 1)
+    covariance = covariance + apart.T @ (weight[:, None] * apart)
+    # A slope that nobody measured stays marked as such.
+    if not any(line.slope_se for line in lines):
+        covariance[1], covariance[:, 1] = 0.0, 0.0
+    return _Line(mean, covariance, least)
 
 
 def _robust_line(
@@ -309,12 +332,8 @@ def _robust_line(
     covariance = np.linalg.inv(matrix)
     # References err together, not only at random: that they agree is no reason to trust them more.
     spread = max(float(np.mean(residual[: at.size] ** 2)), 1.0)
-    errors = np.sqrt(np.diag(covariance) * spread)
+    covariance = covariance[:2, :2] * spread
+    if not measurable:
+        covariance[1], covariance[:, 1] = 0.0, 0.0
     cost = float(np.sum((freedom + 1) * np.log1p(residual**2 / freedom)))
-    return _Line(
-        float(solution[0]),
-        float(solution[1]),
-        float(errors[0]),
-        float(errors[1]) if measurable else 0.0,
-        cost,
-    )
+    return _Line(solution[:2], covariance, cost)

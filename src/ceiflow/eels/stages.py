@@ -1,4 +1,4 @@
-"""Stages on files: calibrate, edges, quantify, measure_spectrum."""
+"""Stages on files: edges, quantify, measure_spectrum."""
 
 from __future__ import annotations
 
@@ -10,26 +10,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ceiflow.eels.calibration import decide_axis
 from ceiflow.eels.cross_sections import setting_of, write_edges
-from ceiflow.eels.energy import AxisCalibration
 from ceiflow.eels.k_factors import read_k_factors
 from ceiflow.eels.source import Source, open_source, to_json
-from ceiflow.eels.spikes import find_spikes, replace_spikes
-from ceiflow.eels.zero_loss import (
-    ZeroLoss,
-    find_zero_loss,
-    roll_channels,
-    shift_likelihood,
-    shift_map,
-)
-from ceiflow.errors import SignalError
-from ceiflow.signals.store import Header, SignalFile, carry_header, create_h5, open_signal, read_header
+from ceiflow.signals.store import Header, carry_header, create_h5, read_header
 
 FIT_SCHEMA = "ceiflow-fit-1"
-NOT_SHARED = "the zero-loss jitter is not that of the core loss: core loss not aligned with it"
-# Rows of pixels that are held at once while a file is copied, in spectra.
-COPY_SPECTRA = 4096
 
 
 def edges(signals: Sequence[Path], output: Path, config: Mapping[str, Any]) -> None:
@@ -56,180 +42,6 @@ def edges(signals: Sequence[Path], output: Path, config: Mapping[str, Any]) -> N
         options.get("gosh_file"),
         read_k_factors(options),
     )
-
-
-def _refuse_low_loss(header: Header, start_eV: float) -> None:
-    """No edge can be told from the zero loss in one range with it."""
-    if start_eV <= 0:
-        path = next((item["path"] for item in header.source if item["role"] == "core_loss"), "core loss")
-        found = f"a range that starts at {start_eV:g} eV and holds the zero loss"
-        expected = "a core-loss range; are path and low_loss_path exchanged?"
-        raise SignalError(path, "energy axis", found, expected)
-
-
-def calibrate(signal: Path, output: Path, config: Mapping[str, Any]) -> None:
-    """Put both energy axes right, straighten zero-loss jitter by whole channels, take spikes out.
-
-    Parameters
-    ----------
-    signal, output : Path
-        Canonical file, and the calibrated one: the same layout with a root attribute `calibration`.
-    config : mapping
-
-    Raises
-    ------
-    SignalError
-        The core loss starts at the zero loss or below: it is a low loss.
-    """
-    header = read_header(signal)
-    options = config["eels"]
-    core = open_signal(signal, "core_loss")
-    _refuse_low_loss(header, core.energy_offset_eV)
-    low = open_signal(signal, "low_loss") if "low_loss" in header.roles else None
-    flags: list[str] = []
-    peak, shifts = _zero_loss(low, options, flags)
-    same_grid = low is not None and low.shape[:2] == core.shape[:2]
-    same_file = _same_recording(header) and same_grid
-    core_shifts = _core_shifts(core, low, shifts, same_grid, flags)
-    counts = _summed(core, core_shifts)
-    axis = decide_axis(
-        core.energy_eV, counts, list(options["elements"]), dict(options.get("energy") or {}), peak, same_file
-    )
-    axis.flags = flags + axis.flags
-    with create_h5(output) as file:
-        spikes = _copy(signal, file, "core_loss", core, core_shifts, spikes=True)
-        _set_axis(file, "core_loss", axis.apply(core.energy_eV))
-        if low is not None:
-            _copy(signal, file, "low_loss", low, shifts, spikes=False)
-            offset = peak.position_eV if peak is not None else 0.0
-            _set_axis(file, "low_loss", low.energy_eV - offset)
-        for role in ("adf", "image"):
-            if role in header.roles:
-                with h5py.File(signal, "r") as source:
-                    source.copy(source[role], file, name=role)
-        # How the axis was found is no warning; that something is missing or contradictory is.
-        harmless = (NOT_SHARED, "dispersion not measured", "zero loss pooled")
-        carry_header(signal, file, warnings=[flag for flag in axis.flags if not flag.startswith(harmless)])
-        file.attrs["calibration"] = to_json(_summary(axis, peak, spikes))
-
-
-def _zero_loss(
-    low: SignalFile | None, options: Mapping[str, Any], flags: list[str]
-) -> tuple[ZeroLoss | None, np.ndarray | None]:
-    """The zero loss after alignment, and by how many channels each pixel stands too high."""
-    if low is None:
-        return None, None
-    limit = float((options.get("energy") or {}).get("max_offset_eV", 25.0))
-    energy = low.energy_eV
-    total = _summed(low, None)
-    peak = find_zero_loss(energy, total, limit)
-    if peak is None:
-        flags.append("the low loss holds no zero loss: its axis is kept, and nothing is aligned")
-        return None, None
-    if low.shape[0] * low.shape[1] == 1:
-        return peak, None
-    for _ in range(2):
-        parts = [shift_likelihood(energy, block, total, peak) for _, block in low.blocks(COPY_SPECTRA)]
-        likelihood = np.concatenate([part[1] for part in parts])
-        position, _, side = shift_map(parts[0][0], likelihood, low.shape[:2])
-        shifts = np.rint(position).astype(np.int64).ravel()
-        total = _summed(low, shifts)
-        peak = find_zero_loss(energy, total, limit) or peak
-    if side > 1:
-        flags.append(f"zero loss pooled over {side} x {side} pixels: few counts")
-    return peak, shifts if np.any(shifts) else None
-
-
-def _same_recording(header: Header) -> bool:
-    paths = {item["role"]: item.get("path") for item in header.source}
-    return paths.get("core_loss") is not None and paths.get("core_loss") == paths.get("low_loss")
-
-
-def _core_shifts(
-    core: SignalFile, low: SignalFile | None, shifts: np.ndarray | None, same_grid: bool, flags: list[str]
-) -> np.ndarray | None:
-    """Whole-channel shifts for the core loss: the zero loss's jitter, if it makes the edges sharper.
-
-    Where both were recorded at once they move together; where they were not, moving one by the jitter of
-    the other would only blur it. The spectra themselves say which.
-    """
-    if shifts is None or not same_grid:
-        return None
-    scaled = np.rint(shifts * (low.energy_scale_eV / core.energy_scale_eV)).astype(np.int64)
-    if not np.any(scaled):
-        return None
-    still, moved = (_sharpness(_summed(core, choice), core) for choice in (None, scaled))
-    if moved < still:
-        flags.append(NOT_SHARED)
-        return None
-    return scaled
-
-
-def _sharpness(counts: np.ndarray, core: SignalFile) -> float:
-    width = max(round(1.0 / core.energy_scale_eV), 1)
-    smooth = np.convolve(counts, np.ones(width) / width, mode="valid")
-    inner = smooth[smooth.size // 20 : -max(smooth.size // 20, 1)]
-    return float(np.sum(np.diff(inner) ** 2 / np.maximum(inner[1:], 1.0)))
-
-
-def _summed(signal: SignalFile, shifts: np.ndarray | None) -> np.ndarray:
-    total = np.zeros(signal.shape[2])
-    for where, block in signal.blocks(COPY_SPECTRA):
-        if shifts is not None:
-            block = roll_channels(block, shifts[where])
-        total += block.sum(0, dtype=np.float64)
-    return total
-
-
-def _copy(
-    path: Path, file: h5py.File, role: str, signal: SignalFile, shifts: np.ndarray | None, spikes: bool
-) -> int:
-    """Copy a signal by rows, aligned and without spikes; returns how many channels were replaced."""
-    rows, columns, size = signal.shape
-    target = file.create_dataset(f"{role}/data", shape=signal.shape, dtype=signal.dtype, track_times=False)
-    if signal.pixel_size_nm is not None:
-        target.attrs["pixel_size_nm"] = signal.pixel_size_nm
-    step = max(COPY_SPECTRA // columns, 1)
-    replaced = 0
-    with h5py.File(path, "r") as source:
-        data = source[f"{role}/data"]
-        for first in range(0, rows, step):
-            last = min(first + step, rows)
-            # One row more on either side, so that every pixel sees its neighbours.
-            low, high = max(first - 1, 0), min(last + 1, rows)
-            block = data[low:high]
-            if spikes:
-                spots = find_spikes(block)
-                block = replace_spikes(block, spots)
-                inside = (spots[:, 0] >= first - low) & (spots[:, 0] < last - low)
-                replaced += int(np.sum(inside))
-            block = block[first - low : last - low]
-            if shifts is not None:
-                flat = roll_channels(block.reshape(-1, size), shifts[first * columns : last * columns])
-                block = flat.reshape(block.shape)
-            target[first:last] = block
-    return replaced
-
-
-def _set_axis(file: h5py.File, role: str, energy: np.ndarray) -> None:
-    data = file[f"{role}/data"]
-    data.attrs["energy_offset_eV"] = float(energy[0])
-    data.attrs["energy_scale_eV"] = float((energy[-1] - energy[0]) / max(energy.size - 1, 1))
-
-
-def _summary(axis: AxisCalibration, peak: ZeroLoss | None, spikes: int) -> dict[str, Any]:
-    return {
-        "energy_offset_eV": round(axis.offset_eV, 4),
-        "energy_offset_se_eV": round(axis.offset_se_eV, 4),
-        "low_loss_offset_eV": None if peak is None else round(peak.position_eV, 4),
-        "zero_loss_fwhm_eV": None if peak is None else round(peak.fwhm_eV, 4),
-        "dispersion_factor": round(axis.dispersion_factor, 6),
-        "dispersion_se": round(axis.dispersion_se, 6),
-        "method": axis.method,
-        "edges": axis.edges,
-        "spikes": spikes,
-        "flags": axis.flags,
-    }
 
 
 def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, Any]) -> None:

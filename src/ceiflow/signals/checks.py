@@ -13,6 +13,9 @@ from ceiflow.signals.store import BLOCK_BYTES, iter_blocks
 _BORDER_SHARE = 0.5
 _LARGEST_MARGIN = 0.25
 
+# Share of a map's pixels that may hold no numbers: they are left out, as dead, and counted.
+DEAD_SHARE = 0.05
+
 Margins = tuple[int, int, int, int]
 NO_MARGINS: Margins = (0, 0, 0, 0)
 
@@ -20,19 +23,33 @@ NO_MARGINS: Margins = (0, 0, 0, 0)
 def check_values(data: Any, name: str, field: str, block_bytes: int = BLOCK_BYTES) -> Margins:
     """Refuse data that cannot be a measurement; say what has to be cut off at the margin.
 
-    Aligned and drift-corrected frames carry NaN where no data were: such a border is cut off. NaN
-    inside has no explanation and is refused.
+    As `check_pixels`, for images: NaN inside has no explanation and is refused.
+    """
+    return check_pixels(data, name, field, block_bytes, 0.0)[0]
+
+
+def check_pixels(
+    data: Any, name: str, field: str, block_bytes: int = BLOCK_BYTES, dead_share: float = DEAD_SHARE
+) -> tuple[Margins, np.ndarray]:
+    """Refuse data that cannot be a measurement; say what to cut off at the margin, and which pixels are dead.
+
+    Aligned and drift-corrected frames carry NaN where no data were: such a border is cut off. A few pixels
+    inside that hold NaN are dead; more of them have no explanation and are refused.
 
     Parameters
     ----------
     data : array, (rows, columns) or (rows, columns, channels)
     name, field : str
         For the message.
+    dead_share : float
+        Share of the pixels that may be dead.
 
     Returns
     -------
     tuple of int
         Rows at the top and bottom, columns at the left and right that hold NaN or infinity.
+    (rows, columns) bool array
+        Every pixel with a NaN or infinity, those at the margin as well.
 
     Raises
     ------
@@ -58,11 +75,14 @@ def check_values(data: Any, name: str, field: str, block_bytes: int = BLOCK_BYTE
         raise SignalError(name, field, f"no positive value (largest {high:g})", "counts")
     if low == high and data.size > 1:
         raise SignalError(name, field, f"all values are {low:g}", "a measurement")
-    margins = _margins(bad)
+    margins = _margins(bad, dead_share)
     if margins is None:
         found = f"NaN or infinity in {int(bad.sum())} of {bad.size} pixels ({count} values)"
-        raise SignalError(name, field, found, "numbers everywhere but at the margin of the frame")
-    return margins
+        expected = "numbers everywhere but at the margin of the frame"
+        if dead_share:
+            expected += f" and in {dead_share:.0%} of the pixels"
+        raise SignalError(name, field, found, expected)
+    return margins, bad
 
 
 def widest(*margins: Margins) -> Margins:
@@ -70,8 +90,8 @@ def widest(*margins: Margins) -> Margins:
     return tuple(max(values) for values in zip(*margins, strict=True))
 
 
-def _margins(bad: np.ndarray) -> Margins | None:
-    """Peel the worst border until nothing bad is left; None where that takes too much or does not help."""
+def _margins(bad: np.ndarray, dead_share: float) -> Margins | None:
+    """Peel the worst border until no more is bad than may be; None where that takes too much or is no help."""
     ends = [0, bad.shape[0], 0, bad.shape[1]]
     while (inner := bad[ends[0] : ends[1], ends[2] : ends[3]]).any():
         shares = [inner[0].mean(), inner[-1].mean(), inner[:, 0].mean(), inner[:, -1].mean()]
@@ -82,7 +102,9 @@ def _margins(bad: np.ndarray) -> Margins | None:
             shares[2:] = [0.0, 0.0]
         side = int(np.argmax(shares))
         if shares[side] < _BORDER_SHARE:
-            return None
+            if inner.mean() > dead_share:
+                return None
+            break
         ends[side] += 1 if side in (0, 2) else -1
         height, width = ends[1] - ends[0], ends[3] - ends[2]
         if height < bad.shape[0] * (1 - _LARGEST_MARGIN) or width < bad.shape[1] * (1 - _LARGEST_MARGIN):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ceiflow.errors import Fault, SignalError, printable
 from ceiflow.signals import checks, store
 from ceiflow.signals.bounded import run_bounded
@@ -165,13 +167,14 @@ def _transcribe(draft: _Draft, output: Path) -> None:
     signals[main_role] = _on_sheet_axes(draft, signals[main_role])
     if "low_loss" in signals:
         signals["low_loss"] = replace(signals["low_loss"], pixel_size_nm=signals["core_loss"].pixel_size_nm)
-    signals = _checked(draft, signals)
+    signals, dead = _checked(draft, signals)
     if "adf" in roles and (picture := _adf(draft)) is not None:
         signals["adf"] = picture
     with store.create_h5(output) as file:
         store.write_header(file, draft.header())
         for role in sorted(signals, key=store.ROLES.index):
-            _write(file, role, signals[role])
+            _write(file, role, signals[role], dead)
+        store.write_dead(file, dead)
 
 
 def _cell(draft: _Draft, role: str) -> str:
@@ -303,20 +306,31 @@ def _positive(name: str, column: str, value: Value) -> float | None:
     return value.value
 
 
-def _checked(draft: _Draft, signals: dict[str, Any]) -> dict[str, Any]:
-    """Refuse data that make no sense; cut the same margin off core loss and low loss."""
-    found = {
-        role: checks.check_values(signal.data, _cell(draft, role), f"{role} data")
-        for role, signal in signals.items()
-    }
-    single = [role for role, signal in signals.items() if signal.data.shape[:2] == (1, 1)]
-    margins = checks.widest(checks.NO_MARGINS, *found.values())
-    if margins == checks.NO_MARGINS:
-        return signals
-    top, bottom, left, right = margins
-    text = f"rows {top} + {bottom} and columns {left} + {right} at the margin are not finite and were cut off"
-    draft.note(_cell(draft, next(iter(signals))), (text,))
-    return {role: signal if role in single else cropped(signal, margins) for role, signal in signals.items()}
+def _checked(draft: _Draft, signals: dict[str, Any]) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Refuse data that make no sense; cut the same margin off core and low loss; which pixels are dead."""
+    margins, dead, single = checks.NO_MARGINS, None, []
+    for role, signal in signals.items():
+        name, field = _cell(draft, role), f"{role} data"
+        if not isinstance(signal, Spectra):
+            found = checks.check_values(signal.data, name, field)
+        else:
+            found, bad = checks.check_pixels(signal.data, name, field)
+            if bad.any():
+                dead = bad if dead is None else dead | bad
+        if signal.data.shape[:2] == (1, 1):
+            single.append(role)
+        margins = checks.widest(margins, found)
+    name = _cell(draft, next(iter(signals)))
+    if margins != checks.NO_MARGINS:
+        top, bottom, left, right = margins
+        text = f"rows {top} + {bottom} and columns {left} + {right} at the margin are not finite"
+        draft.note(name, (f"{text} and were cut off",))
+        signals = {role: s if role in single else cropped(s, margins) for role, s in signals.items()}
+        if dead is not None:
+            dead = dead[top : dead.shape[0] - bottom, left : dead.shape[1] - right]
+    if dead is not None and dead.any():
+        draft.note(name, (f"{int(dead.sum())} of {dead.size} pixels hold NaN or infinity and are left out",))
+    return signals, dead
 
 
 def _adf(draft: _Draft) -> Picture | None:
@@ -334,8 +348,10 @@ def _adf(draft: _Draft) -> Picture | None:
     return cropped(picture, margins)
 
 
-def _write(file: Any, role: str, signal: Spectra | Picture) -> None:
+def _write(file: Any, role: str, signal: Spectra | Picture, dead: np.ndarray | None) -> None:
     energies = {}
     if isinstance(signal, Spectra):
         energies = {"energy_offset_eV": signal.energy_offset_eV, "energy_scale_eV": signal.energy_scale_eV}
+        if dead is not None and signal.data.shape[:2] == dead.shape:
+            energies["dead"] = dead
     store.write_signal(file, role, signal.data, pixel_size_nm=signal.pixel_size_nm, **energies)

@@ -193,6 +193,7 @@ def write_signal(
     energy_offset_eV: float | None = None,
     energy_scale_eV: float | None = None,
     pixel_size_nm: float | None = None,
+    dead: np.ndarray | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> h5py.Dataset:
     """Copy one signal into an open file by blocks, so that memory is bounded whatever its size.
@@ -208,6 +209,8 @@ def write_signal(
         Energy of channel 0 and width of a channel; spectra only.
     pixel_size_nm : float, optional
         Left out when it is not known.
+    dead : (rows, columns) bool array, optional
+        Pixels without a measurement, written as 0; `write_dead` says which they are.
     block_bytes : int
         Upper limit of one block in memory.
     """
@@ -218,6 +221,8 @@ def write_signal(
         f"{role}/data", shape=data.shape, dtype=canonical_dtype(data.dtype), track_times=False
     )
     for region, block in iter_blocks(data, block_bytes):
+        if dead is not None:
+            block = np.where(dead[region[:2]][..., None], 0, block)
         dataset[region] = block.astype(dataset.dtype, copy=False)
     values = (
         ("energy_offset_eV", energy_offset_eV),
@@ -228,6 +233,24 @@ def write_signal(
         if value is not None:
             dataset.attrs[name] = float(value)
     return dataset
+
+
+def write_dead(file: h5py.File, dead: np.ndarray | None) -> None:
+    """Say which pixels of an open file hold no measurement; nothing is written where all do.
+
+    Parameters
+    ----------
+    file : h5py.File
+    dead : (rows, columns) bool array or None
+    """
+    if dead is not None and np.any(dead):
+        file.create_dataset("dead", data=np.asarray(dead, np.uint8), track_times=False)
+
+
+def read_dead(path: str | Path) -> np.ndarray | None:
+    """(rows, columns) bool array of pixels without a measurement (their counts are 0), or None."""
+    with h5py.File(path, "r") as file:
+        return file["dead"][()].astype(bool) if "dead" in file else None
 
 
 def iter_blocks(data: Any, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
