@@ -91,7 +91,7 @@ def widest(*margins: Margins) -> Margins:
 
 
 def _margins(bad: np.ndarray, dead_share: float) -> Margins | None:
-    """Peel the worst border until no more is bad than may be; None where that takes too much or is no help."""
+    """Peel the worst border until no more is bad than may be; None where that takes too much or fails."""
     ends = [0, bad.shape[0], 0, bad.shape[1]]
     while (inner := bad[ends[0] : ends[1], ends[2] : ends[3]]).any():
         shares = [inner[0].mean(), inner[-1].mean(), inner[:, 0].mean(), inner[:, -1].mean()]
