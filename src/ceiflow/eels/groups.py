@@ -237,7 +237,7 @@ def sum_groups(source: Source, group: np.ndarray) -> np.ndarray:
     block = int(source.config["eels"]["fit"].get("block_pixels") or 1024)
     for where, batch in fixed_batches(source.core, block):
         sums += one_hot(group[where], number) @ batch
-    sums -= source.noise.dark * np.bincount(group, minlength=number)[:, None]
+    sums -= source.noise.dark * np.bincount(group[source.live], minlength=number)[:, None]
     return sums[:, source.channels]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 SPLIT_RANGE_EV = (2.0, 8.0)
+# A level on the gain side that changes by less than this is no tail.
+FLAT = 1.2
 
 
 def split_energy(energy_eV: np.ndarray, spectrum: np.ndarray, fwhm_eV: float) -> float:
@@ -25,6 +27,28 @@ def split_energy(energy_eV: np.ndarray, spectrum: np.ndarray, fwhm_eV: float) ->
     width = max(round(0.5 / (energy_eV[1] - energy_eV[0])), 1)
     smooth = np.convolve(spectrum, np.ones(width) / width, mode="same")[inside]
     return float(energy_eV[inside[int(np.argmin(smooth))]])
+
+
+def dark_level(energy_eV: np.ndarray, spectrum: np.ndarray, fwhm_eV: float, configured: float) -> float:
+    """Counts a channel that stand in a low loss without any electrons.
+
+    A level that is as high far below the zero loss as nearer to it is dark signal; one that falls off is the
+    zero loss's own tail, and then the configured level stands, as far as there is room for it at both ends.
+
+    Parameters
+    ----------
+    energy_eV, spectrum : (n,) array
+        Zero loss at 0; the mean of all pixels.
+    fwhm_eV : float
+        Width of the zero loss.
+    configured : float
+    """
+    gain_side = spectrum[energy_eV < -max(8 * fwhm_eV, 10.0)]
+    if gain_side.size < 6:
+        return max(configured, 0.0)
+    far, near = (float(np.median(half)) for half in np.array_split(gain_side, 2))
+    lowest = max(min(far, near, float(np.median(spectrum[-max(spectrum.size // 10, 3) :]))), 0.0)
+    return lowest if near < FLAT * far else min(max(configured, 0.0), lowest)
 
 
 def zero_loss_and_total(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.window import usable_window
 from ceiflow.eels.zero_loss import find_zero_loss
 from ceiflow.errors import SignalError
-from ceiflow.signals.store import Header, SignalFile, open_signal, read_header
+from ceiflow.signals.store import Header, SignalFile, open_signal, read_dead, read_header
 
 
 def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice, np.ndarray]]:
@@ -46,11 +46,7 @@ def fixed_batches(signal: SignalFile, block_pixels: int) -> Iterator[tuple[slice
         yield slice(start, start + held), joined
 
 
-# Above this much more noise than expected, errors are scaled: a camera whose gain nobody entered.
-EXCESS_NOISE = 1.3
 MIN_CHANNELS = 40
-# So many batches of spectra are enough to see how much they scatter.
-SCATTER_BATCHES = 24
 
 
 @dataclass
@@ -88,7 +84,8 @@ class Source:
 
     `elements` are those that can be answered for; `modelled` begins with them and goes on with edges that are
     in view but too close to its ends. `summed` is the sum of all spectra on the channels of the fit, without
-    the dark level.
+    the dark level. `live` (p,) are the pixels that hold a measurement; `noise_label` says what errors rest
+    on.
     """
 
     header: Header
@@ -105,6 +102,8 @@ class Source:
     reasons: dict[str, str]
     exposure_ratio: float | None
     config: Mapping[str, Any]
+    live: np.ndarray
+    noise_label: str = "Poisson assumed"
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -128,14 +127,56 @@ class Source:
         return ""
 
 
-def read_noise(config: Mapping[str, Any]) -> Noise:
-    """Noise of the detector by the configuration; Poisson counts where it says nothing."""
+def read_noise(header: Header, config: Mapping[str, Any]) -> tuple[Noise, str]:
+    """Noise of the detector, and what it rests on.
+
+    By the configuration, Poisson counts where that says nothing; where the spectra scatter otherwise beyond
+    their error (`ceiflow.eels.detector`), by what they show.
+    """
     detector = config.get("detector", {})
-    return Noise(
+    noise = Noise(
         float(detector.get("gain", 1.0) or 1.0),
         float(detector.get("read_noise", 0.0) or 0.0),
         float(detector.get("dark", 0.0) or 0.0),
     )
+    shown = json.loads(header.attributes.get("calibration", "{}")).get("detector")
+    if not shown:
+        return noise, "Poisson assumed"
+    if shown["contradicts"]:
+        noise = Noise(float(shown["gain"]), float(shown["read_noise"]), noise.dark)
+    return noise, str(shown["label"])
+
+
+def with_point_spread(
+    sections: Mapping[str, CrossSection], spread_channels: float, core_step: float, low_step: float | None
+) -> dict[str, CrossSection]:
+    """Cross-sections blurred by what of the detector's point spread no low loss brings along.
+
+    A low loss of the same detector has the spread in its zero loss already, on its own channels; what is
+    missing is the difference of the two, squared, and all of it where there is no low loss.
+
+    Parameters
+    ----------
+    sections : mapping of str to CrossSection
+    spread_channels : float
+        Channels, 1 sigma.
+    core_step, low_step : float, float or None
+        Widths of a channel, in eV.
+    """
+    variance = spread_channels**2 * max(core_step**2 - (low_step or 0.0) ** 2, 0.0)
+    if not variance > 0:
+        return dict(sections)
+    from scipy.ndimage import gaussian_filter1d
+
+    width = float(np.sqrt(variance))
+    step = min(0.1, width / 4)
+    blurred = {}
+    for name, section in sections.items():
+        # The jump at the onset reaches below it now.
+        grid = np.arange(section.energy_eV[0] - 6 * width, section.energy_eV[-1], step)
+        values = gaussian_filter1d(section(grid), width / step, mode="nearest")
+        blurred[name] = replace(section, energy_eV=grid, values_nm2_per_eV=values)
+    return blurred
 
 
 def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Source:
@@ -150,14 +191,16 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
     header = read_header(calibrated)
     core = open_signal(calibrated, "core_loss")
     options = config["eels"]
-    noise = read_noise(config)
+    noise, noise_label = read_noise(header, config)
     block = int(options["fit"].get("block_pixels") or 1024)
     energy = core.energy_eV
     low, notes = None, []
     if "low_loss" in header.roles:
         low, note = _open_low_loss(calibrated, core, noise, options, block)
         notes += [note] if note else []
-    summed, excess = _sum(core, noise, block)
+    dead = read_dead(calibrated)
+    live = np.ones(core.shape[0] * core.shape[1], bool) if dead is None else ~dead.ravel()
+    summed = _sum(core, block) - noise.dark * live.sum()
     start, stop = usable_window(energy, summed)
     if options["fit"].get("start_eV") is not None:
         start = float(options["fit"]["start_eV"])
@@ -169,9 +212,6 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         raise SignalError(header.acquisition_id, "core_loss energy range", window, f"at least {MIN_CHANNELS}")
     channels = slice(int(chosen[0]), int(chosen[-1]) + 1)
     setting = setting_of(header.metadata)
-    if excess > EXCESS_NOISE:
-        notes.append(f"noise is {excess:.2g} times what the detector's description says: errors are scaled")
-        noise = Noise(noise.gain * excess, noise.read_noise * np.sqrt(excess), noise.dark)
     table = chosen_edges(list(options["elements"]))
     elements, reasons, shown = elements_in_view(table, start, stop)
     times = [header.metadata.get(name) for name in ("exposure_s", "low_loss_exposure_s")]
@@ -182,6 +222,9 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         elements.remove(element)
         reasons[element] = f"no cross-section of {table[element].name.replace('_', ' ')} in this source"
     shown = [name for name in shown if np.any(sections[name].values_nm2_per_eV)]
+    spread = float(config.get("detector", {}).get("point_spread", 0.0) or 0.0)
+    low_step = None if low is None else low.signal.energy_scale_eV
+    sections = with_point_spread(sections, spread, core.energy_scale_eV, low_step)
     return Source(
         header=header,
         core=core,
@@ -197,31 +240,18 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         reasons=reasons,
         exposure_ratio=ratio,
         config=config,
+        live=live,
+        noise_label=noise_label,
         notes=notes,
     )
 
 
-def _sum(core: SignalFile, noise: Noise, block: int) -> tuple[np.ndarray, float]:
-    """Summed counts of all pixels, dark level removed; how much more spectra scatter than `noise` says.
-
-    Second differences along energy leave next to nothing of a spectrum but its noise, whose variance they
-    multiply by six; the median over channels passes over lines. A point spread makes neighbours alike: then
-    the excess is too small, never too large.
-    """
-    pixels = core.shape[0] * core.shape[1]
+def _sum(core: SignalFile, block: int) -> np.ndarray:
+    """Summed counts of all pixels."""
     summed = np.zeros(core.shape[2])
-    scatter, expected = np.zeros(core.shape[2] - 2), np.zeros(core.shape[2] - 2)
-    every = max(pixels // BATCH // SCATTER_BATCHES, 1)
-    for index, (_, batch) in enumerate(fixed_batches(core, block)):
+    for _, batch in fixed_batches(core, block):
         summed += batch.sum(0, dtype=np.float64)
-        if index % every == 0:
-            second = batch[:, :-2] - 2 * batch[:, 1:-1] + batch[:, 2:]
-            scatter += np.einsum("ij,ij->j", second, second, dtype=np.float64)
-            total = batch[:, 1:-1].sum(0, dtype=np.float64) - noise.dark * batch.shape[0]
-            expected += noise.gain * total + noise.read_noise**2 * batch.shape[0]
-    summed -= noise.dark * pixels
-    good = (expected > max(50.0, 0.05 * np.median(expected))) & (scatter > 0)
-    return summed, float(np.median(scatter[good] / (6 * expected[good]))) if good.sum() > 20 else 1.0
+    return summed
 
 
 def _open_low_loss(
@@ -237,11 +267,7 @@ def _open_low_loss(
     if peak is None:
         return None, "the low loss holds no zero loss: not used"
     energy = energy - peak.position_eV if abs(peak.position_eV) > 0.5 else energy
-    # The dark level cannot be higher than what is left far on the gain side of the zero loss.
-    gain_side = energy < -max(8 * peak.fwhm_eV, 10.0)
-    dark = (
-        min(noise.dark, float(np.median(summed[gain_side]) / number)) if gain_side.sum() > 5 else noise.dark
-    )
+    dark = ll.dark_level(energy, summed / number, peak.fwhm_eV, noise.dark)
     split = ll.split_energy(energy, summed - dark * number, peak.fwhm_eV)
     same = signal.shape[:2] == core.shape[:2]
     pixels = core.shape[0] * core.shape[1]

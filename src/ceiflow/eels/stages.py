@@ -60,6 +60,8 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
     limit = config["eels"].get("max_thickness_over_mfp")
     density_reason, fraction_reason = source.density_reason(), source.fraction_reason()
     thick = fits.thickness > float(limit) if limit is not None else np.zeros(source.pixels, bool)
+    for values in (fits.theta, fits.theta_std, fits.counts, fits.counts_std, fits.chi2, fits.total):
+        values[~source.live] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         electrons = np.full(source.pixels, np.nan)
         if not density_reason:

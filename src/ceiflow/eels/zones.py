@@ -93,7 +93,8 @@ def fit_source_zones(
 
     Without `windows` the fit window is not moved, and systematic errors lack what that shows.
     """
-    sums = sum_zones(source, zone_masks)
+    live = source.live.reshape(source.core.shape[:2])
+    sums = sum_zones(source, {name: np.asarray(mask, bool) & live for name, mask in zone_masks.items()})
     passes = int(source.config["eels"]["fit"].get("passes") or 4)
     usable = {name: item for name, item in sums.items() if item.n and item.core[source.channels].sum() > 0}
     return {name: _fit_zone(source, item, passes, windows) for name, item in usable.items()}
