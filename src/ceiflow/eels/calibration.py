@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from ceiflow.eels.energy import AxisCalibration, calibrate_axis
@@ -83,6 +86,24 @@ def residual_shift(axis: AxisCalibration) -> tuple[float | None, float]:
     residual = np.array([float(edge["residual_eV"]) for edge in axis.edges])
     place = np.array([float(edge["found_eV"]) for edge in axis.edges])
     return float(weight @ residual / weight.sum()), axis.se_at(float(weight @ place / weight.sum()))
+
+
+def axis_values(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """What results/tables/acquisitions.tsv says of the `calibration` of a calibrated file; null where not known."""
+    names = (
+        "energy_offset_eV",
+        "energy_offset_se_eV",
+        "low_loss_offset_eV",
+        "dispersion_factor",
+        "residual_shift_eV",
+        "residual_shift_se_eV",
+    )
+    ready = calibration.get("fine_structure_ready")
+    return {
+        **{name: calibration.get(name) for name in names},
+        "fine_structure_ready": None if ready is None else str(ready).lower(),
+        "noise_model": (calibration.get("detector") or {}).get("label"),
+    }
 
 
 def fine_structure_reason(axis: AxisCalibration, blur_eV: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ceiflow.eels.calibration import axis_values
 from ceiflow.eels.cross_sections import setting_of, write_edges
 from ceiflow.eels.k_factors import read_k_factors
 from ceiflow.eels.source import Source, open_source, to_json
@@ -174,12 +175,11 @@ def spectrum_summary(source: Source, fits: Mapping[str, Any]) -> dict[str, Any]:
     """Values of one acquisition for tables/acquisitions.tsv."""
     header = source.header
     calibration = json.loads(header.attributes.get("calibration", "{}"))
-    names = ("energy_offset_eV", "energy_offset_se_eV", "low_loss_offset_eV", "dispersion_factor")
     thickness, error, systematic = fits["all"].thickness_over_mfp if "all" in fits else (np.nan,) * 3
     dose = header.metadata.get("dose_e_per_A2")
     notes = [*header.warnings, *source.notes]
     return {
-        **{name: calibration.get(name) for name in names},
+        **axis_values(calibration),
         "thickness_over_mfp": float(thickness) if np.isfinite(thickness) else None,
         "thickness_over_mfp_se": float(np.hypot(error, systematic)) if np.isfinite(thickness) else None,
         "dose_e_per_A2": None if dose is None else dose.value,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from ceiflow.study.measurements import (
     not_identifiable,
 )
 
+POISSON_ASSUMED = "Poisson assumed"
 FINE_STRUCTURE = "fine structure is not measured by this version"
 
 
@@ -67,7 +70,20 @@ def zone_measurements(
         for element in elements:
             rows.append(not_identifiable("all", f"areal_density_{element}_per_nm2", reason))
             rows.append(not_identifiable("all", f"atomic_fraction_{element}", reason))
-    return [*rows, *fine_structure_rows(zone_fits, header)]
+    return [*_labelled(rows, header), *fine_structure_rows(zone_fits, header)]
+
+
+def _labelled(rows: list[Measurement], header: Header) -> list[Measurement]:
+    """The rows, with a word in their notes where no one knows the noise that their intervals rest on."""
+    detector = json.loads(header.attributes.get("calibration", "{}")).get("detector") or {}
+    if not str(detector.get("label", "")).startswith(POISSON_ASSUMED):
+        return rows
+    return [
+        replace(row, note="; ".join(part for part in (row.note, POISSON_ASSUMED) if part))
+        if row.status in ("identified", "bounded")
+        else row
+        for row in rows
+    ]
 
 
 def fine_structure_rows(zone_fits: Mapping[str, ZoneFit], header: Header) -> list[Measurement]:

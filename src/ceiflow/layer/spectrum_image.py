@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ceiflow.eels.calibration import axis_values
 from ceiflow.layer import output, zones
 from ceiflow.layer.elements import Choice, FitMaps, choose, read_fit
 from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
@@ -133,10 +134,7 @@ def _write_summary(
 ) -> None:
     calibration = json.loads(maps.header.attributes.get("calibration", "{}"))
     trace: Trace | None = found.trace
-    values = {
-        name: calibration.get(name)
-        for name in ("energy_offset_eV", "energy_offset_se_eV", "low_loss_offset_eV", "dispersion_factor")
-    }
+    values = axis_values(calibration)
     values |= {
         row.endpoint: row.value
         for row in rows

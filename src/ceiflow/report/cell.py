@@ -278,6 +278,8 @@ def calibration(summary: dict) -> Markup | None:
         "energy_offset_se_eV": ("Its standard error", "eV"),
         "low_loss_offset_eV": ("Low-loss offset", "eV"),
         "dispersion_factor": ("Dispersion factor", ""),
+        "residual_shift_eV": ("Residual shift of the edges", "eV"),
+        "residual_shift_se_eV": ("Its standard error, chemistry included", "eV"),
     }
     pairs = {
         words: (
@@ -287,6 +289,7 @@ def calibration(summary: dict) -> Markup | None:
         )
         for key, (words, unit) in names.items()
     }
+    pairs |= _alignment(record)
     columns = [
         Column("Edge", lambda row: str(row.get("edge", "")).replace("_", " ")),
         Column("Expected (eV)", lambda row: _fixed(row.get("expected_eV")), "number"),
@@ -301,6 +304,28 @@ def calibration(summary: dict) -> Markup | None:
         html.table(edges, columns, "Edges on the calibrated axis") if edges else "",
         paragraph("; ".join(flags), class_="soft") if flags else "",
     )
+
+
+def _alignment(record: dict) -> dict[str, str]:
+    """Facts on drift, on what fine structure may rely on, and on the noise that errors rest on."""
+    zero, noise = record.get("zero_loss") or {}, record.get("detector") or {}
+    pairs = {}
+    for name, unit in (("drift_eV_per_min", "eV per minute of exposure"), ("drift_eV_per_row", "eV per row")):
+        error = zero.get(name.replace("drift_", "drift_se_"))
+        if known(zero.get(name)) and known(error):
+            text = f"{number(zero[name]):.2g} ± {number(error):.1g} {unit}"
+            pairs["Drift of the zero loss"] = text.replace("-", "−")
+            break
+    if known(zero.get("jitter_eV")):
+        pairs["Jitter from pixel to pixel"] = f"{number(zero['jitter_eV']):.2g} eV"
+    if "fine_structure_ready" in record:
+        ready = record["fine_structure_ready"]
+        pairs["Fine structure"] = "energy axis good enough" if ready else str(record["fine_structure_reason"])
+    if noise.get("label"):
+        pairs["Noise"] = str(noise["label"]).replace("+-", "±")
+    if record.get("dead_pixels"):
+        pairs["Pixels without numbers, left out"] = str(record["dead_pixels"])
+    return pairs
 
 
 def _fixed(value: object) -> str:
