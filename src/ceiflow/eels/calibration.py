@@ -89,7 +89,7 @@ def residual_shift(axis: AxisCalibration) -> tuple[float | None, float]:
 
 
 def axis_values(calibration: Mapping[str, Any]) -> dict[str, Any]:
-    """What results/tables/acquisitions.tsv says of the `calibration` of a calibrated file; null where not known."""
+    """What tables/acquisitions.tsv says of the `calibration` of a calibrated file; null where not known."""
     names = (
         "energy_offset_eV",
         "energy_offset_se_eV",
