@@ -69,13 +69,15 @@ def scatter(found, truth):
 @pytest.mark.parametrize("counts", [2, 5, 20, 100, 1000])
 @pytest.mark.parametrize("jitter_eV", [0.1, 0.4])
 def test_zero_loss_is_placed_as_well_as_its_counts_allow(counts, jitter_eV):
-    """The bound for a Gaussian of n counts is sigma / sqrt(n); with a jitter known beforehand, both combined."""
+    """The bound of a Gaussian of n counts is sigma / sqrt(n); with a known jitter, both combined."""
     energy, spectra, truth, _ = low_losses(counts, jitter_eV, 0.4, seed=counts)
     found = aligned(energy, spectra)
     alone = SIGMA_EV / np.sqrt(counts)
     bound = 1 / np.sqrt(alone**-2 + jitter_eV**-2)
     error = scatter(found.shift * STEP_EV, truth)
-    print(f"{counts} counts, jitter {jitter_eV}: error {error:.4f}, bound {bound:.4f} eV, {error / bound:.3f}")
+    print(
+        f"{counts} counts, jitter {jitter_eV}: error {error:.4f}, bound {bound:.4f} eV, {error / bound:.3f}"
+    )
     # At two counts the jitter itself has to be learnt from spectra that hardly show it.
     assert error < (1.25 if counts < 5 else 1.15) * bound
     stated = np.sqrt(np.mean(found.se**2)) * STEP_EV
@@ -95,7 +97,9 @@ def test_drift_and_jitter_are_recovered(counts):
         jitters.append(found.jitter * STEP_EV)
         assert scatter(found.drift * STEP_EV, slow) < 0.04
     away = (np.array(rates) - true_rate) / errors
-    print(f"{counts} counts: rate {np.mean(rates):.3f} of {true_rate[0]:.3f}, errors {away.round(1)}, {jitters}")
+    print(
+        f"{counts} counts: rate {np.mean(rates):.3f} of {true_rate[0]:.3f}, errors {away.round(1)}, {jitters}"
+    )
     assert np.abs(away).max() < 4
     assert np.mean(jitters) == pytest.approx(0.15, abs=0.03 if counts > 10 else 0.09)
 
@@ -120,7 +124,11 @@ def oxide(energy, level, rng):
     valence = rng.normal(0, 0.3)
     counts = (energy / 500) ** -2.8 + rise(537, 0.45, 2.0) + 0.22 * np.exp(-(((energy - 541) / 4) ** 2))
     counts += lorentz(529.5 + rng.normal(0, 0.4), 2.2, 0.22)
-    for at, split, height, ratio in ((642.5, 11.2, 0.5, 0.5), (780.3, 15, 0.2, 0.4), (854.6, 17.5, 0.26, 0.4)):
+    for at, split, height, ratio in (
+        (642.5, 11.2, 0.5, 0.5),
+        (780.3, 15, 0.2, 0.4),
+        (854.6, 17.5, 0.26, 0.4),
+    ):
         at = at + valence + rng.normal(0, 0.4)
         counts += rise(at + 1.5, 0.22 * height, 1.5)
         counts += lorentz(at, 2.6, height) + lorentz(at + split, 3.4, ratio * height)
@@ -143,9 +151,9 @@ def test_offset_and_dispersion_without_a_low_loss_cover_the_truth():
         away.append(error / found.se_at(file[at]))
         errors.append(error)
         factors.append((found.dispersion_factor - factor) / found.dispersion_se)
-    print(f"at 700 eV: rms {np.sqrt(np.mean(np.square(errors))):.3f} eV, in standard errors "
-          f"{np.sqrt(np.mean(np.square(away))):.2f}; dispersion {np.sqrt(np.mean(np.square(factors))):.2f}")  # fmt: skip
-    assert np.sqrt(np.mean(np.square(errors))) < 0.6
+    rms, own, slopes = (np.sqrt(np.mean(np.square(values))) for values in (errors, away, factors))
+    print(f"at 700 eV: rms {rms:.3f} eV, in standard errors {own:.2f}; dispersion {slopes:.2f}")
+    assert rms < 0.6
     assert np.mean(np.abs(away) < 1.96) >= 0.9
     assert np.mean(np.abs(factors) < 1.96) >= 0.9
 
@@ -198,7 +206,8 @@ def test_one_spectrum_tells_its_gain():
         energy = 250 + 0.5 * np.arange(2048)
         counts = 5.0 * rng.poisson(3e3 * (energy / 280) ** -2.5)
         found = detector.estimate_noise(Spectra(counts[None, None]), {})
-        assert found.known and found.contradicts()
+        assert found.known
+        assert found.contradicts()
         gains.append((found.gain - 5) / found.gain_se)
     assert np.abs(gains).max() < 3.5
 

@@ -30,6 +30,8 @@ from ceiflow.signals.store import SignalFile
 # Channels of a wide sum, and the differences along energy that take a smooth spectrum out.
 WIDE = 8
 SECOND, THIRD = np.array([1.0, -2.0, 1.0]), np.array([1.0, -3.0, 3.0, -1.0])
+# Sum of the squared correlations of second differences of white noise: 1, -4/6, 1/6 on either side.
+SECOND_CORRELATION = 1 + 2 * ((4 / 6) ** 2 + (1 / 6) ** 2)
 # Levels of counts that are told apart: classes of pixels times stretches of channels.
 PIXEL_CLASSES, STRETCHES = 8, 40
 # Pixels that are looked at, in pieces of so many neighbours.
@@ -157,6 +159,11 @@ def estimate_noise(
         known = wide_covariance[0, 0] * (solution[0] / wide_only[0]) ** 2
         covariance[0, 0] = max(covariance[0, 0], known)
     level = float(np.median(mean))
+    # So many differences cannot tell more: normal noise (neighbouring second differences are correlated), and
+    # the heavier tails of few counts.
+    seen = float(number.sum()) * (core.shape[2] // STRETCHES)
+    least = (2 * SECOND_CORRELATION + 1 / max(level, 1e-3)) / seen
+    covariance[0, 0] = max(covariance[0, 0], least * solution[0] ** 2)
     expected = gain * level + read**2
     arm = np.array([level, 1.0])
     ratio = float(arm @ solution) / expected if expected > 0 else np.inf

@@ -64,6 +64,8 @@ def look_for_zero_loss(
     if near.size < 5:
         first, last = float(energy_eV[0]), float(energy_eV[-1])
         return None, f"the range, {first:.4g} to {last:.4g} eV, does not come near 0 eV"
+    if not np.ptp(spectrum) > 0:
+        return None, "all channels hold the same"
     top = near[int(np.argmax(spectrum[near]))]
     pedestal = _pedestal(spectrum, top)
     spectrum = np.asarray(spectrum, np.float64) - pedestal
