@@ -49,6 +49,17 @@ wildcard_constraints:
     retrieved=one_of(RETRIEVED),
 
 
+def by_attempt(megabytes):
+    """Memory of a job: as much again at every further attempt, where the profile sends failed jobs again."""
+    if not getattr(workflow.execution_settings, "retries", 0):
+        return megabytes  # a function costs a millisecond a job
+
+    def wanted(wildcards, attempt):
+        return megabytes * attempt
+
+    return wanted
+
+
 def sections(*names):
     """The parts of the configuration that a rule reads, so that it reruns for these alone."""
     return {name: config[name] for name in names}

@@ -19,7 +19,7 @@ rule collect_measurements:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1000,  # tables of thousands of acquisitions
+        mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         code=module_digest("ceiflow.statistics"),
     script:
@@ -42,7 +42,7 @@ rule aggregate_cells:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1000,  # tables of thousands of acquisitions
+        mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         config=sections("statistics"),
         code=module_digest("ceiflow.statistics"),
@@ -65,7 +65,7 @@ rule judge_claims:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1000,  # tables of thousands of acquisitions
+        mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         config=sections("claims", "statistics"),
         code=module_digest("ceiflow.statistics"),

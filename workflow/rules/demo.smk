@@ -17,7 +17,7 @@ if DEMO_FILES:
             "../../envs/demo.yaml"
         threads: 2
         resources:
-            mem_mb=2000,  # one spectrum image in double precision for each process
+            mem_mb=by_attempt(2000),  # one spectrum image in double precision for each process
         params:
             acquisitions=sorted(ACQUISITIONS),
             seed=config["statistics"]["seed"],

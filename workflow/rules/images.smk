@@ -19,7 +19,7 @@ rule measure_image:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2500,  # a few Fourier transforms of a 4096 x 4096 image
+        mem_mb=by_attempt(2500),  # a few Fourier transforms of a 4096 x 4096 image
     params:
         acquisition=identity,
         config=sections("images", "layer", "statistics", "strict"),

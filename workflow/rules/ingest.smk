@@ -15,7 +15,7 @@ rule ingest:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1500,  # readers that cannot read lazily hold a whole file
+        mem_mb=by_attempt(2500),  # `reading.memory_MB` and the program
     params:
         acquisition=sheet_row,
         config=sections("microscope", "reading", "strict"),

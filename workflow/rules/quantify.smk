@@ -25,7 +25,7 @@ rule calibrate:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2000,  # a few blocks of the largest signal
+        mem_mb=by_attempt(2000),  # a few blocks of the largest signal
     params:
         config=sections("eels", "detector", "strict"),
         code=module_digest("ceiflow.eels"),
@@ -48,7 +48,7 @@ rule edges:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1500,  # eXSpy and what it imports
+        mem_mb=by_attempt(1500),  # eXSpy and what it imports
     params:
         config=sections("eels"),
         code=module_digest("ceiflow.eels"),
@@ -71,7 +71,7 @@ rule quantify:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2000,  # two blocks of pixels and their weights
+        mem_mb=by_attempt(2000),  # two blocks of pixels and their weights
     params:
         config=sections("eels", "detector", "strict"),
         code=module_digest("ceiflow.eels"),
@@ -99,7 +99,7 @@ rule measure_spectrum_image:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=2000,  # zone spectra are summed by blocks
+        mem_mb=by_attempt(2000),  # zone spectra are summed by blocks
     params:
         acquisition=identity,
         config=sections("eels", "detector", "layer", "statistics", "strict"),
@@ -123,7 +123,7 @@ rule export_hyperspy:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=500,  # copied by rows
+        mem_mb=by_attempt(500),  # copied by rows
     params:
         code=module_digest("ceiflow.eels"),
     script:
@@ -149,7 +149,7 @@ rule measure_spectrum:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1000,  # one spectrum
+        mem_mb=by_attempt(1000),  # one spectrum
     params:
         acquisition=identity,
         config=sections("eels", "detector", "statistics", "strict"),

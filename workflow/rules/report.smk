@@ -56,7 +56,7 @@ rule plot_study:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1000,  # one figure at a time
+        mem_mb=by_attempt(1000),  # one figure at a time
     params:
         dpi=config["report"]["dpi"],
         code=module_digest("ceiflow.figures"),
@@ -79,7 +79,7 @@ rule record_provenance:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=500,  # text
+        mem_mb=by_attempt(500),  # text
     params:
         config=STUDY.config,
         code={room: module_digest(f"ceiflow.{room}") for room in ROOMS},
@@ -111,7 +111,7 @@ rule study_page:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1500,  # a kernel and its figures
+        mem_mb=by_attempt(1500),  # a kernel and its figures
     params:
         parameters={},
         depth=1,
@@ -141,7 +141,7 @@ rule cell_page:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=1500,  # a kernel and its figures
+        mem_mb=by_attempt(1500),  # a kernel and its figures
     params:
         parameters=cell_name,
         depth=2,
@@ -175,7 +175,7 @@ rule write_manifest:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=200,  # read in pieces
+        mem_mb=by_attempt(200),  # read in pieces
     params:
         code=module_digest("ceiflow.study"),
     script:

@@ -13,7 +13,7 @@ rule retrieve:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=200,  # copied in pieces
+        mem_mb=by_attempt(200),  # copied in pieces
     params:
         file=retrieved_file,
         mirror=config["retrieve"]["mirror"],
