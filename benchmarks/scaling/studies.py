@@ -15,7 +15,18 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / "workflow" / "Snakefile"
 # Of ten acquisitions: four spectrum images, one spectrum, five images; twenty acquisitions a cell.
-KINDS = ("eels_si", "hrtem", "eels_si", "hrtem", "eels_spectrum", "hrtem", "eels_si", "tem", "eels_si", "hrtem")
+KINDS = (
+    "eels_si",
+    "hrtem",
+    "eels_si",
+    "hrtem",
+    "eels_spectrum",
+    "hrtem",
+    "eels_si",
+    "tem",
+    "eels_si",
+    "hrtem",
+)
 SUFFIX = {"eels_si": ".dm4", "eels_spectrum": ".msa", "hrtem": ".dm3", "tem": ".tif"}
 PER_CELL = 20
 

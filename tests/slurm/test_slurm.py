@@ -69,7 +69,7 @@ def running(slurm: Controller, rule: str) -> list[dict[str, str]]:
 
 
 def test_lost_job_and_lost_controller(slurm, finished, tmp_path):
-    """A job is cancelled from outside, and goes again with twice the memory; the controller dies and returns."""
+    """A job is cancelled from outside, and goes again with twice the memory; the controller dies too."""
     study = small_demo(tmp_path / "a study")
     process = begin(study)
     lost = wait_for(lambda: running(slurm, "ingest"), process, study)[0]

@@ -29,6 +29,14 @@ CELLS = sorted(row["cell_id"] for row in STUDY.cells)
 MAPS = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_si")
 SPECTRA = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum")
 IMAGES = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES)
+# Looked up once a job: what belongs together is put together once.
+IN_CELL = {}
+for name, row in ACQUISITIONS.items():
+    IN_CELL.setdefault(row["cell_id"], set()).add(name)
+PRISTINE = {}
+for name in IMAGES:
+    if CONDITIONS[ACQUISITIONS[name]["cell_id"]] == "pristine":
+        PRISTINE.setdefault(ACQUISITIONS[name]["modality"], []).append(name)
 MAP_FILES = ["maps.h5", "layer.tsv"]
 SPECTRUM_FILES = ["summary.json", "spectra.tsv"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
@@ -100,12 +108,7 @@ def pristine_images(wildcards):
     row = ACQUISITIONS[wildcards.acquisition]
     if config["images"]["bias"] == "none" or CONDITIONS[row["cell_id"]] == "pristine":
         return []
-    return [
-        f"<results>/images/{name}/summary.json"
-        for name in IMAGES
-        if CONDITIONS[ACQUISITIONS[name]["cell_id"]] == "pristine"
-        and ACQUISITIONS[name]["modality"] == row["modality"]
-    ]
+    return [f"<results>/images/{name}/summary.json" for name in PRISTINE.get(row["modality"], [])]
 
 
 def measured(name):
@@ -127,7 +130,7 @@ def drawn(names):
 
 def cell_files(wildcards):
     """What pages draw of one cell."""
-    return drawn({name for name, row in ACQUISITIONS.items() if row["cell_id"] == wildcards.cell})
+    return drawn(IN_CELL.get(wildcards.cell, set()))
 
 
 def retrieved_file(wildcards):

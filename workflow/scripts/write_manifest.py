@@ -8,7 +8,8 @@ from ceiflow.jobs import run_job
 def write_manifest(input, output, params):
     from ceiflow.study import write_manifest
 
-    write_manifest(Path(output.manifest).parent, input, output.manifest)
+    results = Path(output.manifest).parent
+    write_manifest(results, [*input, *(results / name for name in params.drawn)], output.manifest)
 
 
 run_job(snakemake, write_manifest)
