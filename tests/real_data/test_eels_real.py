@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from ceiflow import eels
+from ceiflow.eels.zero_loss import look_for_zero_loss
 from ceiflow.signals import ingest
+from ceiflow.signals.layout import as_spectra
+from ceiflow.signals.reader import read_file
 from ceiflow.signals.store import open_signal, read_header
 
 ELEMENTS = ["C", "O", "F", "Mn", "Co", "Ni"]
@@ -91,6 +94,33 @@ class TestOxideEdge:
         assert len(calibration["edges"]) >= 3
         assert any("disagree" in flag for flag in calibration["flags"])
 
+    def test_its_peaks_stand_where_they_were_read(self, nmc):
+        edges = {item["edge"]: item for item in record_of(nmc)["edges"]}
+        read = {"O_K": 518.29, "Mn_L": 629.98, "Co_L": 763.94, "Ni_L": 834.74}
+        assert {name: edges[name]["found_eV"] for name in read} == pytest.approx(read, abs=0.15)
+
+    def test_a_low_loss_recorded_apart_moves_nothing(self, nmc):
+        record = record_of(nmc)
+        assert not record["transfer"]["applied"]
+        assert abs(record["transfer"]["factor"]) < 0.4
+        assert record["zero_loss"]["reason"] == ""
+        assert record["zero_loss"]["jitter_eV"] == pytest.approx(0.12, abs=0.05)
+        # A line of pixels has been measured twice: the two rows drift by next to nothing.
+        assert record["zero_loss"]["drift_range_eV"] < 0.15
+
+    def test_fine_structure_of_such_an_axis_is_not_read(self, nmc):
+        record = record_of(nmc)
+        assert record["residual_shift_se_eV"] > 0.3
+        assert not record["fine_structure_ready"]
+        assert "0.3 eV needed" in record["fine_structure_reason"]
+
+    def test_its_camera_is_no_counter(self, nmc):
+        noise = record_of(nmc)["detector"]
+        assert noise["contradicts"]
+        assert 10 < noise["gain"] < 25
+        assert 0.5 < noise["point_spread"] < 1.2
+        assert any("spectra scatter" in text for text in read_header(nmc["calibrated"]).warnings)
+
     def test_the_spike_in_the_vacuum_pixel_is_gone(self, nmc):
         before = open_signal(nmc["signal"], "core_loss")
         after = open_signal(nmc["calibrated"], "core_loss").read()[0, 0]
@@ -129,6 +159,28 @@ class TestOxideEdge:
         relative = np.abs(fit.model / fit.counts - 1)[away]
         assert np.median(relative) < 0.005
         assert relative.max() < 0.06
+
+
+def record_of(paths):
+    return json.loads(read_header(paths["calibrated"]).attributes["calibration"])
+
+
+def spectrum_of(path):
+    """Axis and counts of a file with one spectrum."""
+    signal = as_spectra(read_file(path, path.name)[0])
+    counts = np.asarray(signal.data[:, :, :]).ravel()
+    return signal.energy_offset_eV + signal.energy_scale_eV * np.arange(counts.size), counts
+
+
+@pytest.mark.real_data
+def test_the_zero_loss_of_ice_stands_on_a_pedestal(real_data):
+    found, reason = look_for_zero_loss(*spectrum_of(real_data / "loaders" / "ice_low_loss.msa"))
+    assert reason == ""
+    assert found.position_eV == pytest.approx(0.0, abs=0.2)
+    assert found.pedestal == pytest.approx(600, abs=2)
+    found, reason = look_for_zero_loss(*spectrum_of(real_data / "loaders" / "ice_o_k_pedestal.msa"))
+    assert found is None
+    assert "does not come near 0 eV" in reason
 
 
 def open_h5(path, name):
@@ -176,6 +228,9 @@ def test_the_pair_of_exspy(manganite, tmp_path):
     paths, acquisition = manganite
     core = open_signal(paths["calibrated"], "core_loss")
     assert peak(core.energy_eV, core.read()[0, 0], 637, 648) == pytest.approx(642.5, abs=1.5)
+    record = record_of(paths)
+    assert 4 < record["energy_offset_eV"] < 11
+    assert not record["fine_structure_ready"]
     outputs = {name: tmp_path / name for name in ("spectra", "measurements", "summary")}
     eels.measure_spectrum(paths["calibrated"], paths["edges"], outputs, acquisition, CONFIG)
     rows = [line.split("\t") for line in outputs["measurements"].read_text().splitlines()]

@@ -8,6 +8,7 @@ import signals_makers as make
 
 from ceiflow import signals
 from ceiflow.errors import SignalError
+from ceiflow.signals import store
 from ceiflow.signals.formats import sha256
 from ceiflow.signals.store import iter_blocks
 
@@ -385,6 +386,27 @@ def test_margin_without_data_is_cut_off(study):
     data[:2] = np.nan
     core(study, data)
     assert "NaN or infinity in 16 of 48 pixels" in run(study).reason
+
+
+def test_dead_pixels_are_left_out_and_counted(study):
+    data, low = make.cube(6, 8), make.cube(6, 8, seed=5)
+    data[2, 3, 5] = np.nan
+    low[4, 1] = np.inf
+    data[0] = np.nan
+    core(study, data)
+    low_loss(study, low)
+    header = run(study, low_loss_path="raw/low.hspy")
+    assert header.ok
+    assert header.warnings[-1] == "raw/core.hspy: 2 of 40 pixels hold NaN or infinity and are left out"
+    dead = store.read_dead(study / "out" / "a1.h5")
+    assert np.argwhere(dead).tolist() == [[1, 3], [3, 1]]
+    for role, raw in (("core_loss", data), ("low_loss", low)):
+        read = opened(study, role).read()
+        assert np.all(read[dead] == 0)
+        np.testing.assert_array_equal(read[~dead], raw[1:][~dead])
+    data[3:5, 4:6] = np.nan
+    core(study, data)
+    assert "5% of the pixels" in run(study).reason
 
 
 def test_sheet_numbers_that_make_no_axis(study):

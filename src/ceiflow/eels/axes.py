@@ -172,8 +172,9 @@ def _follow(
     shift = zero.alignment.shift * zero.step_eV / core.energy_scale_eV
     channels = np.rint(shift).astype(np.int64)
     live = None if dead is None else ~dead.ravel()
-    measured = measure_transfer(core, shift, live)
-    transfer = decide_transfer(measured, same_file, bool(np.any(channels)))
+    moves = bool(np.any(channels))
+    measured = measure_transfer(core, shift, live) if moves else None
+    transfer = decide_transfer(measured, same_file, moves)
     left = shift - channels if transfer.applied else shift
     spread = np.std(left if live is None else left[live])
     if not transfer.applied and measured is not None and measured[0] + measured[1] < 0.5:
@@ -259,11 +260,16 @@ def _summary(axis: AxisCalibration, peak: ZeroLoss | None, spikes: int) -> dict[
 def _energies(axis: AxisCalibration, blur_eV: float) -> dict[str, Any]:
     """What is left of shifts, and whether fine structure can stand it."""
     value, error = residual_shift(axis)
+    covariance = None
+    if axis.covariance is not None:
+        covariance = [[float(f"{item:.6g}") for item in row] for row in axis.covariance]
     reason = fine_structure_reason(axis, blur_eV)
     return {
         "residual_shift_eV": _rounded(value),
         "residual_shift_se_eV": _rounded(error),
         "pixel_shift_left_eV": _rounded(blur_eV),
+        "axis_origin_eV": _rounded(axis.origin_eV) if covariance else None,
+        "axis_covariance": covariance,
         "fine_structure_ready": not reason,
         "fine_structure_reason": reason,
     }

@@ -150,8 +150,7 @@ def decide_transfer(measured: tuple[float, float] | None, same_recording: bool, 
         The zero loss moves by a channel of the core loss somewhere.
     """
     if not moves:
-        factor, error = measured or (None, None)
-        return Transfer(factor, error, False, "the zero loss does not move by a channel of the core loss")
+        return Transfer(None, None, False, "the zero loss does not move by half a channel of the core loss")
     if measured is None:
         reason = "no neighbouring pixels to compare"
         return Transfer(None, None, same_recording, reason)
