@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from layer_maps import count_maps
 
+from ceiflow.eels.fine_structure.measure import FineStructure
+from ceiflow.eels.fine_structure.rows import unanswered
 from ceiflow.layer.elements import choose, parse_formula, read_fit
 from ceiflow.layer.spectrum_image import measure_spectrum_image
 from ceiflow.signals.store import Header, create_h5, write_header
@@ -60,6 +62,12 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(eels, "fit_zones", fit_zones, raising=False)
     monkeypatch.setattr(eels, "zone_measurements", zone_measurements, raising=False)
+    monkeypatch.setattr(
+        eels,
+        "measure_fine_structure",
+        lambda *args, **more: FineStructure(unanswered("eels_si", "stand-in")),
+        raising=False,
+    )
     monkeypatch.setattr(eels, "write_spectra", lambda path, fits: path.write_text(""), raising=False)
 
     monkeypatch.setattr(eels, "origins", lambda edges, metadata, elements: {}, raising=False)
@@ -71,6 +79,7 @@ def run(tmp_path, monkeypatch):
         write_fit(fit, maps, known, elements)
         names = {"maps": "maps.h5", "layer": "layer.tsv", "spectra": "spectra.tsv"}
         names |= {"measurements": "measurements.tsv", "summary": "summary.json"}
+        names |= {"fine_structure": "fine_structure.json"}
         outputs = {key: folder / value for key, value in names.items()}
         seen.clear()
         measure_spectrum_image(fit, fit, fit, outputs, {"acquisition_id": "a1"}, load_config({}))

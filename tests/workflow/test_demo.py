@@ -6,14 +6,14 @@ import pytest
 from running import ROOT, contract_faults, demo_study, read_table, snakemake
 
 pytestmark = pytest.mark.workflow
-# What the simulated cells are like; the carbonate's fractions are not measured yet.
+# What the simulated cells are like.
 VERDICTS = {
     "conformal_cei": {"supported"},
     "about_ten_nm": {"supported"},
     "no_intimate_coating_nmc": {"supported"},
     "no_intimate_coating_lmr": {"supported", "cannot tell"},
     "covers_the_surface": {"supported", "cannot tell"},
-    "more_carbonate": {"cannot tell"},
+    "more_carbonate": {"supported"},
 }
 
 

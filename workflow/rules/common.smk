@@ -38,7 +38,7 @@ for name in IMAGES:
     if CONDITIONS[ACQUISITIONS[name]["cell_id"]] == "pristine":
         PRISTINE.setdefault(ACQUISITIONS[name]["modality"], []).append(name)
 MAP_FILES = ["maps.h5", "layer.tsv"]
-SPECTRUM_FILES = ["summary.json", "spectra.tsv"]
+SPECTRUM_FILES = ["summary.json", "spectra.tsv", "fine_structure.json"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
 TABLES = ["acquisitions", "measurements", "cells", "claims", "heterogeneity"]
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
@@ -96,6 +96,43 @@ def identity(wildcards):
     """Name and modality of one acquisition; all else that a stage needs stands in its signal file."""
     row = ACQUISITIONS[wildcards.acquisition]
     return {key: row[key] for key in ("acquisition_id", "modality")}
+
+
+def region_of(name):
+    """What the frames of one dose series share."""
+    row = ACQUISITIONS[name]
+    return tuple(row[key] for key in ("cell_id", "particle_id", "region_id", "modality"))
+
+
+def dose_series_of(name):
+    """Frames of the region of one acquisition in their order; none unless the sheet orders several."""
+    frames = [
+        other
+        for other in MAPS + SPECTRA
+        if ACQUISITIONS[other].get("frame") is not None and region_of(other) == region_of(name)
+    ]
+    numbered = ACQUISITIONS[name].get("frame") is not None
+    ordered = sorted(frames, key=lambda other: (ACQUISITIONS[other]["frame"], other))
+    return ordered if numbered and len(ordered) > 1 else []
+
+
+def dose_file(wildcards):
+    """The series of an acquisition's region, where there is one."""
+    frames = dose_series_of(wildcards.acquisition)
+    return [f"<results>/dose/{frames[0]}.json"] if frames else []
+
+
+def frames_of_region(wildcards):
+    """Calibrated signals of a series."""
+    return [f"<results>/calibrated/{name}.h5" for name in dose_series_of(wildcards.acquisition)]
+
+
+def frame_rows(wildcards):
+    """Name and number of each frame of a series."""
+    return [
+        {key: ACQUISITIONS[name][key] for key in ("acquisition_id", "frame")}
+        for name in dose_series_of(wildcards.acquisition)
+    ]
 
 
 def cell_name(wildcards):

@@ -7,6 +7,8 @@ ruleorder: measure_spectrum > measure_spectrum_image
 
 # Oscillator strengths that the cross-sections are made of, where they come from a file; `retrieve` may make it.
 GOSH = [config["eels"]["gosh_file"]] if config["eels"]["cross_sections"] == "gosh" else []
+# Reference spectra that fine structure is read with; `retrieve` may make them.
+REFERENCES = [item["path"] for item in config["fine_structure"]["references"]]
 # Spectrum images that HyperSpy gets a file of.
 EXPORTED = MAPS if config["report"]["hyperspy"] else []
 
@@ -79,16 +81,43 @@ rule quantify:
         "../scripts/quantify.py"
 
 
+rule dose_series:
+    """What fades and what grows along the frames of one region, named by the first of them."""
+    input:
+        signals=frames_of_region,
+        edges="<results>/study/edges.h5",
+    output:
+        dose="<results>/dose/{acquisition}.json",
+    log:
+        "<logs>/dose_series/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/dose_series/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,  # frames are summed one after the other
+    params:
+        frames=frame_rows,
+        config=sections("eels", "fine_structure", "detector"),
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/dose_series.py"
+
+
 rule measure_spectrum_image:
     """The layer along the surface, zones, and what each is made of."""
     input:
         signal="<results>/calibrated/{acquisition}.h5",
         edges="<results>/study/edges.h5",
         fit="<results>/eels/{acquisition}/fit.h5",
+        dose=dose_file,
+        references=REFERENCES,
     output:
         maps="<results>/eels/{acquisition}/maps.h5",
         layer="<results>/eels/{acquisition}/layer.tsv",
         spectra="<results>/eels/{acquisition}/spectra.tsv",
+        fine_structure="<results>/eels/{acquisition}/fine_structure.json",
         measurements="<results>/eels/{acquisition}/measurements.tsv",
         summary="<results>/eels/{acquisition}/summary.json",
     log:
@@ -102,7 +131,7 @@ rule measure_spectrum_image:
         mem_mb=by_attempt(2000),  # zone spectra are summed by blocks
     params:
         acquisition=identity,
-        config=sections("eels", "detector", "layer", "statistics", "strict"),
+        config=sections("eels", "fine_structure", "detector", "layer", "statistics", "strict"),
         code=module_digest("ceiflow.layer", "ceiflow.eels"),
     script:
         "../scripts/measure_spectrum_image.py"
@@ -135,8 +164,11 @@ rule measure_spectrum:
     input:
         signal="<results>/calibrated/{acquisition}.h5",
         edges="<results>/study/edges.h5",
+        dose=dose_file,
+        references=REFERENCES,
     output:
         spectra="<results>/eels/{acquisition}/spectra.tsv",
+        fine_structure="<results>/eels/{acquisition}/fine_structure.json",
         measurements="<results>/eels/{acquisition}/measurements.tsv",
         summary="<results>/eels/{acquisition}/summary.json",
     log:
@@ -152,7 +184,7 @@ rule measure_spectrum:
         mem_mb=by_attempt(1000),  # one spectrum
     params:
         acquisition=identity,
-        config=sections("eels", "detector", "statistics", "strict"),
+        config=sections("eels", "fine_structure", "detector", "statistics", "strict"),
         code=module_digest("ceiflow.eels"),
     script:
         "../scripts/measure_spectrum.py"

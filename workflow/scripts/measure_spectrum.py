@@ -9,7 +9,9 @@ def measure_spectrum(input, output, params):
     from ceiflow import eels
 
     outputs = {name: Path(path) for name, path in output.items()}
-    eels.measure_spectrum(Path(input.signal), Path(input.edges), outputs, params.acquisition, params.config)
+    dose = Path(input.dose) if input.dose else None
+    files = Path(input.signal), Path(input.edges), outputs
+    eels.measure_spectrum(*files, params.acquisition, params.config, dose)
 
 
 run_stage(snakemake, measure_spectrum)

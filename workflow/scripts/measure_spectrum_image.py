@@ -9,9 +9,9 @@ def measure_spectrum_image(input, output, params):
     from ceiflow import layer
 
     outputs = {name: Path(path) for name, path in output.items()}
-    layer.measure_spectrum_image(
-        Path(input.signal), Path(input.fit), Path(input.edges), outputs, params.acquisition, params.config
-    )
+    dose = Path(input.dose) if input.dose else None
+    files = Path(input.signal), Path(input.fit), Path(input.edges), outputs
+    layer.measure_spectrum_image(*files, params.acquisition, params.config, dose)
 
 
 run_stage(snakemake, measure_spectrum_image)

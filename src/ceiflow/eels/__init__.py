@@ -20,6 +20,9 @@ _WHERE = {
     "ZoneFit": "zones",
     "zone_measurements": "tables",
     "write_spectra": "tables",
+    "measure_fine_structure": "fine_structure.measure",
+    "write_content": "fine_structure.measure",
+    "dose_series": "fine_structure.series",
 }
 __all__ = list(_WHERE)
 

@@ -124,18 +124,22 @@ def measure_spectrum(
     outputs: Mapping[str, Path],
     acquisition: Mapping[str, Any],
     config: Mapping[str, Any],
+    dose: Path | None = None,
 ) -> None:
     """Measure a single spectrum (or line) as one zone `all`.
 
     Parameters
     ----------
     calibrated, edges : Path
-    outputs : mapping of {"spectra", "measurements", "summary"} to Path
+    outputs : mapping of {"spectra", "measurements", "summary", "fine_structure"} to Path
         Those that are given are written.
     acquisition : mapping
         Its row of the sheet.
     config : mapping
+    dose : Path, optional
+        What `dose_series` left for the region.
     """
+    from ceiflow.eels.fine_structure.measure import measure_fine_structure, write_content
     from ceiflow.eels.tables import write_spectra, zone_measurements
     from ceiflow.eels.zones import fit_source_zones
     from ceiflow.study import measurements as vocabulary
@@ -145,10 +149,15 @@ def measure_spectrum(
     elements = list(config["eels"]["elements"])
     rows = zone_measurements(fits, source.header, elements)
     rows += spectrum_rows(source.header)
+    masks = {"all": np.ones(source.core.shape[:2], bool)}
+    fine = measure_fine_structure(calibrated, edges, masks, config, dose)
+    rows += fine.rows
     if "spectra" in outputs:
         write_spectra(outputs["spectra"], fits)
     if "measurements" in outputs:
         vocabulary.write_rows(outputs["measurements"], rows)
+    if "fine_structure" in outputs:
+        write_content(outputs["fine_structure"], fine.content)
     if "summary" in outputs:
         summary = spectrum_summary(source, fits)
         Path(outputs["summary"]).write_text(

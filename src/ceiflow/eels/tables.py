@@ -13,8 +13,6 @@ import numpy as np
 from ceiflow.eels.zones import ZoneFit
 from ceiflow.signals.store import Header
 from ceiflow.study.measurements import (
-    METALS,
-    SPECIES,
     Measurement,
     bounded,
     format_number,
@@ -22,15 +20,14 @@ from ceiflow.study.measurements import (
 )
 
 POISSON_ASSUMED = "Poisson assumed"
-FINE_STRUCTURE = "fine structure is not measured by this version"
 
 
 def zone_measurements(
     zone_fits: Mapping[str, ZoneFit], header: Header, elements: Sequence[str]
 ) -> list[Measurement]:
-    """Rows for every endpoint that a fit of zones answers, and honest ones for those it does not.
+    """Rows for every endpoint that a fit of zones answers.
 
-    `layer_*` and `dose_e_per_A2` are not among them.
+    Neither `layer_*`, `dose_e_per_A2` nor the fine structure are among them.
 
     Parameters
     ----------
@@ -70,7 +67,7 @@ def zone_measurements(
         for element in elements:
             rows.append(not_identifiable("all", f"areal_density_{element}_per_nm2", reason))
             rows.append(not_identifiable("all", f"atomic_fraction_{element}", reason))
-    return [*_labelled(rows, header), *fine_structure_rows(zone_fits, header)]
+    return _labelled(rows, header)
 
 
 def _labelled(rows: list[Measurement], header: Header) -> list[Measurement]:
@@ -84,21 +81,6 @@ def _labelled(rows: list[Measurement], header: Header) -> list[Measurement]:
         else row
         for row in rows
     ]
-
-
-def fine_structure_rows(zone_fits: Mapping[str, ZoneFit], header: Header) -> list[Measurement]:
-    """Endpoints of the fine structure, which this version does not measure."""
-    layer = "layer" if header.modality == "eels_si" else "all"
-    particle = "particle" if header.modality == "eels_si" else "all"
-    rows = [not_identifiable(layer, f"carbon_fraction_{species}", FINE_STRUCTURE) for species in SPECIES]
-    for metal in METALS:
-        for kind in ("l3_l2_ratio", "valence"):
-            rows.append(not_identifiable(particle, f"{metal}_{kind}", FINE_STRUCTURE))
-    rows.append(not_identifiable(particle, "oxygen_prepeak_ratio", FINE_STRUCTURE))
-    dose = header.metadata.get("dose_e_per_A2")
-    missing = dose is None or dose.value is None
-    reason = "dose unknown" if missing else "no critical dose: a frame series is needed"
-    return [*rows, not_identifiable("all", "dose_over_critical", reason)]
 
 
 def _thickness_row(zone: str, fit: ZoneFit) -> Measurement:

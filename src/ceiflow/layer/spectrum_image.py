@@ -22,7 +22,13 @@ LARGEST_CHI2 = 1.5
 
 
 def measure_spectrum_image(
-    calibrated: Path, fit: Path, edges: Path, outputs: dict[str, Path], acquisition: dict, config: dict
+    calibrated: Path,
+    fit: Path,
+    edges: Path,
+    outputs: dict[str, Path],
+    acquisition: dict,
+    config: dict,
+    dose: Path | None = None,
 ) -> None:
     """Measure the layer in one spectrum image and write everything that it gives.
 
@@ -31,11 +37,13 @@ def measure_spectrum_image(
     calibrated, fit, edges : Path
         The calibrated signal, its fitted maps, the cross-sections.
     outputs : dict of str to Path
-        `maps`, `layer`, `spectra`, `measurements`, `summary`.
+        `maps`, `layer`, `spectra`, `measurements`, `summary`, `fine_structure`.
     acquisition : dict
         The sheet's row; `acquisition_id` is used.
     config : dict
         The merged configuration.
+    dose : Path, optional
+        What `eels.dose_series` left for the region.
     """
     from ceiflow import eels
     from ceiflow.study import seed_for
@@ -53,13 +61,22 @@ def measure_spectrum_image(
     spectra = eels.fit_zones(calibrated, edges, masks, config)
     seed = seed_for(config["statistics"]["seed"], header.acquisition_id, "layer")
     rows = layer_rows(found.trace, found.reason, seed, config["statistics"]["resamples"])
-    rows += _of_layer(eels.zone_measurements(spectra, header, config["eels"]["elements"]), zone)
+    depth = distance if pixel_nm else None
+    fine = eels.measure_fine_structure(calibrated, edges, masks, config, dose, distance_nm=depth)
+    composition = eels.zone_measurements(spectra, header, config["eels"]["elements"])
+    rows += _of_layer([*composition, *fine.rows], zone)
     rows.append(output.dose_row(header))
     rows = output.complete(rows, "eels_si", config["eels"]["elements"])
 
     write_maps(
-        outputs["maps"], maps, zone, distance if pixel_nm else np.full(distance.shape, np.nan), pixel_nm
+        outputs["maps"],
+        maps,
+        zone,
+        distance if pixel_nm else np.full(distance.shape, np.nan),
+        pixel_nm,
+        fine.maps,
     )
+    eels.write_content(outputs["fine_structure"], fine.content)
     write_layer(outputs["layer"], found.trace)
     eels.write_spectra(outputs["spectra"], spectra)
     write_rows(outputs["measurements"], rows)
@@ -98,7 +115,12 @@ def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):
 
 
 def write_maps(
-    path: Path, maps: FitMaps, zone: np.ndarray, distance: np.ndarray, pixel_nm: float | None
+    path: Path,
+    maps: FitMaps,
+    zone: np.ndarray,
+    distance: np.ndarray,
+    pixel_nm: float | None,
+    species: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write maps.h5 in the layout of the contract."""
     from ceiflow.signals.store import create_h5
@@ -120,6 +142,8 @@ def write_maps(
             file.require_group(group)
         for name in ("thickness_over_mfp", "reduced_chi2", "total_counts"):
             values = maps.single.get(name, np.full(maps.shape, np.nan))
+            _write(file, name, values.astype(np.float32))
+        for name, values in sorted((species or {}).items()):
             _write(file, name, values.astype(np.float32))
         _write(file, "zone", zone)
         _write(file, "distance_nm", distance.astype(np.float32))

@@ -82,7 +82,7 @@ def acquisition_rows(design: Mapping[str, Any]) -> list[dict[str, str]]:
         full = settings(design, acquisition)
         names = ["acquisition_id", "cell_id", "particle_id", "region_id", "modality", "dose_e_per_A2"]
         if acquisition["modality"] in _SPECTRA:
-            names += ["exposure_s", "low_loss_exposure_s"]
+            names += ["exposure_s", "low_loss_exposure_s", "frame"]
         if acquisition["modality"] in ("hrtem", "tem"):
             names += ["defocus_nm", "exposure_s"]
         if acquisition["format"] == "tif":

@@ -5,8 +5,9 @@ Every number here belongs to the phantom alone. The analysis must not know it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 SPECIES = ("sp2", "aliphatic", "ether", "carboxyl", "carbonate")
 
@@ -150,3 +151,29 @@ def mix(fractions: Mapping[str, float]) -> Material:
         mean("potential_V"),
         mean("scattering"),
     )
+
+
+def damaged(material: Material, dose_e_per_A2: float, critical: Mapping[str, float]) -> Material:
+    """What the beam leaves of a material: bonds and elements fade exponentially, and what they held is gone.
+
+    Parameters
+    ----------
+    dose_e_per_A2 : float
+        Accumulated before the recording.
+    critical : mapping of str to float
+        Critical dose by carbon species (its carbon, and the oxygen of the same name) or element.
+    """
+
+    def left(name: str) -> float:
+        return math.exp(-dose_e_per_A2 / critical[name]) if name in critical else 1.0
+
+    atoms = {element: density * left(element) for element, density in material.atoms.items()}
+    shares = {}
+    for element, name in (("C", "carbon"), ("O", "oxygen")):
+        kept = {kind: share * left(kind) for kind, share in getattr(material, name).items()}
+        whole = sum(kept.values())
+        if element in atoms and whole > 0:
+            atoms[element] *= whole
+            kept = {kind: share / whole for kind, share in kept.items()}
+        shares[name] = kept
+    return replace(material, atoms=atoms, **shares)

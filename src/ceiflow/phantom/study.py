@@ -19,7 +19,7 @@ from .design import files_of, settings
 from .detectors import Detector
 from .edges import nature, white_line_ratio
 from .geometry import Scene, layer_truth, pixel_paths, surface_in_view
-from .materials import MATERIALS, SPECIES, Material
+from .materials import MATERIALS, SPECIES, Material, damaged
 from .optics import Lens
 from .scenes import cell_of, draw, materials_of, mean_thickness, scene_of
 from .streams import stream
@@ -111,6 +111,23 @@ def simulate_acquisition(
 def _layer_truth_of_material(layer: Material) -> dict[str, float]:
     row = {f"layer_{el}_per_nm3": layer.atoms.get(el, 0.0) for el in ("C", "O", "F")}
     return row | {f"carbon_{species}": layer.carbon.get(species, 0.0) for species in SPECIES}
+
+
+def _carbon_in_the_beam(
+    lengths: Mapping[str, np.ndarray], materials: Mapping[str, Material]
+) -> dict[str, float]:
+    """Shares of the carbon bonding over everything that a single spectrum holds."""
+    atoms = {
+        name: materials[name].atoms.get("C", 0.0) * float(length.sum()) for name, length in lengths.items()
+    }
+    whole = sum(atoms.values())
+    if not whole > 0:
+        return {}
+    return {
+        f"carbon_{species}": sum(n * materials[name].carbon.get(species, 0.0) for name, n in atoms.items())
+        / whole
+        for species in SPECIES
+    }
 
 
 def _beam(full: Mapping[str, Any], seed: int, electrons: float) -> spectra.Beam:
@@ -237,6 +254,11 @@ def _single_spectrum(
     row: dict,
 ) -> dict[str, np.ndarray]:
     materials = materials_of(design, full)
+    # Besides the particle and its layer, anything that an electrode holds.
+    materials |= {name: MATERIALS[name] for name in full["lengths_nm"] if name not in materials}
+    before = float(full.get("dose_before_e_per_A2", 0.0)) + 0.5 * float(full["dose_e_per_A2"])
+    if "critical_e_per_A2" in full:
+        materials["layer"] = damaged(materials["layer"], before, full["critical_e_per_A2"])
     lengths = {name: np.full((1, 1), float(full["lengths_nm"].get(name, 0.0))) for name in materials}
     beam = _beam(full, seed, float(full["electrons"]))
     rng = stream(seed, "record", full["acquisition_id"])
@@ -244,6 +266,7 @@ def _single_spectrum(
     _write_spectra(full, beam, recorded, paths)
     maps = _spectral_truth(row, beam, recorded, materials)
     row["t_over_lambda"] = float(recorded.thickness_over_mfp[0, 0])
+    row |= _carbon_in_the_beam(lengths, materials)
     return maps | {f"length_nm/{key}": values for key, values in lengths.items()}
 
 

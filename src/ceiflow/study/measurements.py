@@ -56,6 +56,8 @@ def unit(endpoint: str) -> str:
         return "nm^-2"
     if endpoint == "dose_e_per_A2":
         return "e/A^2"
+    if endpoint.endswith("_eV"):
+        return "eV"
     return "nm" if endpoint.endswith("_nm") else "1"
 
 

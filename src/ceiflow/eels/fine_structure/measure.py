@@ -1,0 +1,299 @@
+"""Fine structure of one acquisition: zones summed, edges read, rows and maps made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceiflow.eels import low_loss as ll
+from ceiflow.eels.fine_structure import rows as table
+from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
+from ceiflow.eels.fine_structure.references import load_references
+from ceiflow.eels.fine_structure.series import DoseState, dose_state
+from ceiflow.eels.fine_structure.unmixing import Spectrum, Unmixing, unmix
+from ceiflow.eels.fine_structure.valence import load_standards
+from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
+from ceiflow.eels.source import Source, fixed_batches, open_source
+from ceiflow.eels.zones import ZoneSums, sum_zones
+from ceiflow.study import seed_for
+from ceiflow.study.measurements import Measurement
+
+C_ONSET_EV, O_ONSET_EV = 284.0, 530.0
+METAL_EDGES = {"Mn": "Mn_L", "Co": "Co_L", "Ni": "Ni_L"}
+# Beyond this an axis is not taken as known at all.
+LARGEST_PRIOR_EV = 1.5
+CARBON_ZONES, PARTICLE_ZONES = ("layer", "all"), ("particle", "surface")
+
+
+@dataclass
+class FineStructure:
+    """What one acquisition gave.
+
+    Parameters
+    ----------
+    rows : list of Measurement
+    maps : dict of str to (rows, columns) array
+        `carbon_fraction/{species}` and `carbon_fraction_std/{species}`.
+    content : dict
+        For fine_structure.json: spectra, fractions, lines and dose as figures need them.
+    """
+
+    rows: list[Measurement]
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+def measure_fine_structure(
+    calibrated: Path,
+    edges: Path,
+    masks: Mapping[str, np.ndarray],
+    config: Mapping[str, Any],
+    dose: Path | None = None,
+    folder: Path = Path("."),
+    distance_nm: np.ndarray | None = None,
+) -> FineStructure:
+    """Species, valence, pre-peak and dose of every zone.
+
+    Parameters
+    ----------
+    calibrated, edges : Path
+        Files of `calibrate` and `edges`.
+    masks : mapping of zone to (rows, columns) bool array
+    config : mapping
+        The merged configuration.
+    dose : Path, optional
+        What `dose_series` left for the region.
+    folder : Path
+        Of the study: paths of references are seen from there.
+    distance_nm : (rows, columns) array, optional
+        From the particle's surface, negative inside: for the profile of valence.
+    """
+    source = open_source(calibrated, edges, config)
+    single = source.header.modality != "eels_si"
+    carbon_zones, particle_zones = (("all",), ("all",)) if single else (CARBON_ZONES, PARTICLE_ZONES)
+    sums = sum_zones(source, masks) if masks else {}
+    state = dose_state(source.header, dose, config)
+    result = FineStructure([])
+    name = source.header.acquisition_id
+    seed = int(config["statistics"]["seed"])
+
+    content: dict[str, Any] = {"acquisition_id": name, "dose": state.content, "carbon": {}, "lines": {}}
+    carbon_reason = reason_of(source, "C", "C_K")
+    references = load_references(config["fine_structure"]["references"], folder) if not carbon_reason else []
+    found: dict[str, Unmixing] = {}
+    for zone in carbon_zones:
+        own = sums.get(zone)
+        reason = carbon_reason or ("" if own is not None and own.n else f"no pixel in zone {zone}")
+        if not reason:
+            spectrum = zone_spectrum(source, own, C_ONSET_EV)
+            found[zone] = unmix(spectrum, references, seed_for(seed, name, "templates", zone))
+            reason = table.unmixing_reason(found[zone], spectrum)
+            content["carbon"][zone] = table.unmixing_content(found[zone], references, reason)
+            reason = reason or state.later_frame(name)
+        pixels = own.n if own is not None else 0
+        result.rows += table.carbon_rows(
+            zone,
+            found.get(zone),
+            reason,
+            pixels,
+            state.note,
+            source.low is not None,
+            state.carbonate_before(name),
+        )
+    if found and not single and not any(item["reason"] for item in content["carbon"].values()):
+        result.maps = _maps(source, sums, found, references)
+    result.rows += _metal_rows(source, sums, particle_zones, config, folder, state, content, (seed, name))
+    result.rows += _prepeak_rows(source, sums, particle_zones, state, (seed, name))
+    if distance_nm is not None:
+        profile = valence_profile(source, distance_nm, config, (seed, name))
+        content["profile"] = profile
+        result.rows += table.skin_rows(profile, state.note)
+    result.rows.append(state.row)
+    result.content = content
+    return result
+
+
+def reason_of(source: Source, element: str, edge: str) -> str:
+    """Why an edge's fine structure cannot be looked at; empty where it can."""
+    if edge not in source.config["fine_structure"]["edges"]:
+        return f"{edge} is not among fine_structure.edges"
+    if element in source.reasons:
+        return source.reasons[element]
+    if element not in source.elements:
+        return f"{element} is not among the elements that were fitted"
+    return ""
+
+
+def axis_error(source: Source, at_eV: float) -> float:
+    """How well the calibrated axis is known at an energy, in eV."""
+    calibration = json.loads(source.header.attributes.get("calibration", "{}"))
+    if calibration.get("residual_shift_se_eV") is not None:
+        return float(np.clip(calibration["residual_shift_se_eV"], 0.02, LARGEST_PRIOR_EV))
+    offset = calibration.get("energy_offset_se_eV")
+    if offset is None:
+        return LARGEST_PRIOR_EV
+    energy = source.core.energy_eV
+    far = abs(at_eV - 0.5 * (energy[0] + energy[-1]))
+    whole = float(np.hypot(offset, far * float(calibration.get("dispersion_se") or 0.0)))
+    return float(np.clip(whole, 0.02, LARGEST_PRIOR_EV))
+
+
+def zone_kernel(source: Source, sums: ZoneSums) -> tuple[np.ndarray, int] | None:
+    """The low loss that a zone's atoms saw."""
+    if sums.low_weighted is None:
+        return None
+    return ll.kernel(source.low.energy_eV, np.clip(sums.low_weighted, 0, None), source.core.energy_scale_eV)
+
+
+def zone_spectrum(source: Source, sums: ZoneSums, at_eV: float) -> Spectrum:
+    """A zone's sum on the channels that the fit trusts."""
+    keep = source.channels
+    return Spectrum(
+        source.core.energy_eV[keep],
+        sums.core[keep],
+        zone_kernel(source, sums),
+        source.noise.gain,
+        source.noise.read_noise * float(np.sqrt(sums.n)),
+        axis_error(source, at_eV),
+    )
+
+
+def _maps(
+    source: Source, sums: Mapping[str, ZoneSums], found: Mapping[str, Unmixing], references: list
+) -> dict[str, np.ndarray]:
+    """Species by neighbourhoods, with the shift and blur of the zone that holds the carbon."""
+    from ceiflow.eels.fine_structure.species_maps import BATCH, neighbourhood, species_maps
+    from ceiflow.eels.fine_structure.unmixing import Problem
+
+    zone = "layer" if "layer" in found else "all"
+    best = found[zone]
+    problem = Problem(zone_spectrum(source, sums[zone], C_ONSET_EV), C_ONSET_EV)
+    problem.solve(references)
+    first = int(np.argmin(np.abs(source.core.energy_eV - problem.spectrum.energy_eV[0])))
+    last = first + problem.spectrum.energy_eV.size
+    shape = source.core.shape
+    spectra = np.empty((shape[0] * shape[1], last - first), np.float32)
+    for where, batch in fixed_batches(source.core, BATCH):
+        spectra[where] = batch[:, first:last] - source.noise.dark
+    se = float(np.min(best.se_stat))
+    side = neighbourhood(best.total / sums[zone].n, se, best.total)
+    values, errors = species_maps(spectra.reshape(*shape[:2], -1), problem, best, references, side)
+    maps = {f"carbon_fraction/{name}": item for name, item in values.items()}
+    return maps | {f"carbon_fraction_std/{name}": item for name, item in errors.items()}
+
+
+def _metal_rows(
+    source: Source,
+    sums: Mapping[str, ZoneSums],
+    zones: Sequence[str],
+    config: Mapping[str, Any],
+    folder: Path,
+    state: DoseState,
+    content: dict[str, Any],
+    names: tuple[int, str],
+) -> list[Measurement]:
+    rows = []
+    for element, edge in METAL_EDGES.items():
+        reason = reason_of(source, element, edge)
+        standards = (
+            load_standards(config["fine_structure"]["references"], folder, element) if not reason else []
+        )
+        found: dict[str, WhiteLines] = {}
+        for zone in zones:
+            own = sums.get(zone)
+            why = reason or ("" if own is not None and own.n else f"no pixel in zone {zone}")
+            found[zone] = (
+                WhiteLines(element, reason=why) if why else lines_of(source, own, element, (*names, zone))
+            )
+            pixels = own.n if own is not None else 0
+            rows += table.line_rows(zone, found[zone], standards, pixels, state.note)
+        if len(zones) == 2:
+            rows += table.change_rows(found[zones[1]], found[zones[0]], standards, state.note)
+        content["lines"][element] = {zone: table.lines_content(item) for zone, item in found.items()}
+        content["lines"][element]["standards"] = {
+            item.name: [item.valence, item.lines.ratio] for item in standards
+        }
+    return rows
+
+
+def lines_of(source: Source, sums: ZoneSums, element: str, names: Sequence[Any]) -> WhiteLines:
+    """White lines of a zone's sum."""
+    keep = source.channels
+    return white_lines(
+        source.core.energy_eV[keep],
+        sums.core[keep],
+        element,
+        zone_kernel(source, sums),
+        source.noise.gain,
+        seed=seed_for(names[0], *(str(item) for item in names[1:]), "lines", element),
+    )
+
+
+def _prepeak_rows(
+    source: Source,
+    sums: Mapping[str, ZoneSums],
+    zones: Sequence[str],
+    state: DoseState,
+    names: tuple[int, str],
+) -> list[Measurement]:
+    rows = []
+    reason = reason_of(source, "O", "O_K")
+    keep = source.channels
+    for zone in zones:
+        own = sums.get(zone)
+        why = reason or ("" if own is not None and own.n else f"no pixel in zone {zone}")
+        found = None
+        if not why:
+            found = oxygen_prepeak(
+                source.core.energy_eV[keep],
+                own.core[keep],
+                zone_kernel(source, own),
+                source.noise.gain,
+                0.0,
+                axis_error(source, O_ONSET_EV),
+                seed_for(names[0], names[1], "prepeak", zone),
+            )
+            why = found.reason
+        rows.append(table.prepeak_row(zone, found, why, own.n if own is not None else 0, state.note))
+    return rows
+
+
+def valence_profile(
+    source: Source, distance_nm: np.ndarray, config: Mapping[str, Any], names: tuple[int, str]
+) -> list[dict[str, Any]]:
+    """Mn L3/L2, the position of L3 and the pre-peak in shells below the surface, from outside in.
+
+    Shells are of one pixel's width, or twice that where lines do not stand out.
+    """
+    pixel = source.core.pixel_size_nm
+    if pixel is None or "Mn" not in source.elements or not np.isfinite(distance_nm).any():
+        return []
+    deepest = float(min(-np.nanmin(distance_nm), 8 * pixel))
+    borders = np.arange(0.0, deepest + 1e-9, pixel)
+    with np.errstate(invalid="ignore"):
+        masks = {
+            str(i): (distance_nm < -low) & (distance_nm >= -high)
+            for i, (low, high) in enumerate(pairwise(borders))
+        }
+        masks["bulk"] = distance_nm < -deepest
+    masks = {key: mask for key, mask in masks.items() if mask.any()}
+    if len(masks) < 3:
+        return []
+    profile = []
+    for key, own in sum_zones(source, masks).items():
+        found = lines_of(source, own, "Mn", (*names, "shell", key))
+        at = float(-np.nanmean(distance_nm[masks[key]]))
+        profile.append({"depth_nm": at, "n": own.n, "bulk": key == "bulk", **table.lines_content(found)})
+    return profile
+
+
+def write_content(path: Path, content: Mapping[str, Any]) -> None:
+    """Write fine_structure.json."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")

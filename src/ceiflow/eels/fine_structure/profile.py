@@ -1,0 +1,85 @@
+"""Intervals of fractions by profile likelihood: the best fit at every fixed value of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ceiflow.eels.fine_structure.unmixing import Node
+
+TWO_SIDED, ONE_SIDED = 3.841, 2.706
+NODES = 12
+SHARES = (0.25, 0.5, 0.75)
+VALUES = np.concatenate([np.linspace(0.0, 0.1, 6), np.linspace(0.14, 0.86, 19), np.linspace(0.9, 0.98, 5)])
+
+
+def profile_intervals(
+    nodes: Sequence[Node], group: np.ndarray, temper: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower and upper end of the 95 % interval, and the upper end of the one-sided one.
+
+    A fraction c of one species is held by writing its amount as c / (1 - c) times that of all others, which
+    leaves a smaller non-negative problem. Shift and blur are free at every value.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+    group : (species, references) array
+    temper : float
+        Chi-square per degree of freedom, where it is above one.
+    """
+    ends = [_ends(values_of(nodes, row), temper) for row in group]
+    return tuple(np.array(column) for column in zip(*ends, strict=True))
+
+
+def values_of(nodes: Sequence[Node], row: np.ndarray) -> np.ndarray:
+    """Smallest chi-square over all nodes at each of `VALUES` of the fraction of the species in `row`."""
+    inside = np.flatnonzero(row > 0)
+    outside = np.flatnonzero(row <= 0)
+    near = sorted(nodes, key=lambda node: node.chi2)[:NODES]
+    return np.array([min(_held(node, inside, outside, value) for node in near) for value in VALUES])
+
+
+def _held(node: Node, inside: np.ndarray, outside: np.ndarray, value: float) -> float:
+    from ceiflow.eels.fine_structure.unmixing import non_negative
+
+    if value <= 0:
+        gram, right = node.gram[np.ix_(outside, outside)], node.right[outside]
+        reduced = non_negative(gram, right)[1]
+        return node.constant - reduced + node.offset
+    best = np.inf
+    # A species of several references: its amount is tied to the others as each mixture of two of them.
+    for first, second in combinations_with_replacement(inside, 2):
+        for share in SHARES if first != second else (1.0,):
+            transform = np.zeros((node.right.size, outside.size))
+            transform[outside, np.arange(outside.size)] = 1.0
+            transform[first] += share * value / (1 - value)
+            transform[second] += (1 - share) * value / (1 - value)
+            gain = non_negative(transform.T @ node.gram @ transform, transform.T @ node.right)[1]
+            best = min(best, node.constant - gain + node.offset)
+    return best
+
+
+def _ends(chi2: np.ndarray, temper: float) -> tuple[float, float, float]:
+    excess = (chi2 - chi2.min()) / temper
+    at = int(np.argmin(excess))
+    return _crossing(excess[: at + 1][::-1], VALUES[: at + 1][::-1], TWO_SIDED), *(
+        _crossing(excess[at:], VALUES[at:], level) for level in (TWO_SIDED, ONE_SIDED)
+    )
+
+
+def _crossing(excess: np.ndarray, values: np.ndarray, level: float) -> float:
+    """Where the profile first rises above `level`, on square-root scale, in which it is straight."""
+    above = np.flatnonzero(excess > level)
+    if not above.size:
+        return float(values[-1]) if values[-1] < 0.5 else 1.0
+    i = int(above[0])
+    if i == 0:
+        return float(values[0])
+    low, high = np.sqrt(max(excess[i - 1], 0.0)), np.sqrt(excess[i])
+    share = (np.sqrt(level) - low) / max(high - low, 1e-9)
+    return float(values[i - 1] + share * (values[i] - values[i - 1]))

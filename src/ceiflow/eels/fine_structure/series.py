@@ -1,0 +1,223 @@
+"""Dose of an acquisition, and what a series of frames of its region tells about damage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceiflow.eels.fine_structure.dose import (
+    CONTROLLED,
+    FEWEST_FRAMES,
+    NOT_CONTROLLED,
+    at_zero_dose,
+    decay,
+    middle_doses,
+)
+from ceiflow.signals.store import Header
+from ceiflow.study.measurements import Measurement, bounded, not_identifiable
+
+CARBONATE = "carbonate line"
+
+
+@dataclass
+class DoseState:
+    """Whether dose is controlled: the `dose_over_critical` row and the note beside every fine structure."""
+
+    row: Measurement
+    note: str
+    content: dict[str, Any] = field(default_factory=dict)
+
+    def later_frame(self, acquisition: str) -> str:
+        """Why a frame's species are not reported again; empty for the first, and without a series."""
+        frames = self.content.get("frames") or [acquisition]
+        if acquisition == frames[0]:
+            return ""
+        return f"a later frame of a dose series: {frames[0]} stands for the region"
+
+    def carbonate_before(self, acquisition: str) -> tuple[float, float]:
+        """By how much more carbonate there was before the first electron, and the relative error of that."""
+        found = next((d for d in self.content.get("decays", []) if d["name"] == CARBONATE), None)
+        if found is None or found["critical"] is None or acquisition not in self.content["frames"]:
+            return 1.0, 0.0
+        middle = self.content["dose_middle_e_per_A2"][self.content["frames"].index(acquisition)]
+        return at_zero_dose(1.0, middle, found["rate"], found["rate_se"])
+
+
+def dose_state(header: Header, series: Path | None, config: Mapping[str, Any]) -> DoseState:
+    """Dose over critical dose, from the series of the region, else from a critical dose that is stated.
+
+    Parameters
+    ----------
+    header : Header
+    series : Path or None
+        What `dose_series` wrote for the region.
+    config : mapping
+    """
+    name = "dose_over_critical"
+    dose = header.metadata.get("dose_e_per_A2")
+    content = json.loads(Path(series).read_text(encoding="utf-8")) if series is not None else {}
+    if content.get("decays"):
+        return _from_series(header.acquisition_id, content)
+    stated = config["fine_structure"].get("critical_dose_e_per_A2")
+    if dose is None or not dose.known:
+        return DoseState(
+            not_identifiable("all", name, "dose unknown"), f"{NOT_CONTROLLED} (dose unknown)", content
+        )
+    if stated is None:
+        reason = content.get("reason") or "no critical dose: a frame series is needed"
+        return DoseState(not_identifiable("all", name, reason), NOT_CONTROLLED, content)
+    share = float(dose.value) / float(stated)
+    row = Measurement("all", name, share, 0.0, n=1, note="critical dose as stated in the configuration")
+    return DoseState(row, _note(share), content)
+
+
+def _note(share: float) -> str:
+    if share <= CONTROLLED:
+        return f"dose {share:.2g} of the critical dose"
+    return f"{NOT_CONTROLLED}: {share:.2g} of the critical dose"
+
+
+def _from_series(acquisition: str, content: dict[str, Any]) -> DoseState:
+    name = "dose_over_critical"
+    end = content["dose_end_e_per_A2"][content["frames"].index(acquisition)]
+    fading = [item for item in content["decays"] if item["critical"] is not None]
+    frames = len(content["frames"])
+    if fading:
+        fastest = min(fading, key=lambda item: item["critical"])
+        share = end / fastest["critical"]
+        error = end * fastest["rate_se"]
+        note = (
+            f"{fastest['name']} fades with {fastest['critical']:.3g} e/A^2 "
+            f"({fastest['low']:.3g} to {fastest['high']:.3g}), {frames} frames"
+        )
+        row = Measurement("all", name, share, error, n=frames, note=note)
+        return DoseState(row, f"{_note(share)} (at most {end / fastest['low']:.2g})", content)
+    slowest = min(item["low"] for item in content["decays"])
+    limit = end / slowest
+    row = bounded("all", name, limit, frames, "nothing fades along the series")
+    return DoseState(row, _note(limit), content)
+
+
+def dose_series(
+    calibrated: Sequence[Path],
+    edges: Path,
+    output: Path,
+    frames: Sequence[Mapping[str, Any]],
+    config: Mapping,
+) -> None:
+    """Fit decay and growth along the frames of one region and write them as JSON.
+
+    Parameters
+    ----------
+    calibrated : sequence of Path
+        Calibrated files, in any order.
+    edges, output : Path
+    frames : sequence of mapping
+        `acquisition_id` and `frame` of each.
+    config : mapping
+    """
+    from ceiflow.eels.source import open_source
+
+    order = {item["acquisition_id"]: float(item["frame"]) for item in frames}
+    sources = [open_source(path, edges, config) for path in calibrated]
+    sources.sort(key=lambda item: order[item.header.acquisition_id])
+    names = [item.header.acquisition_id for item in sources]
+    doses = [item.header.metadata.get("dose_e_per_A2") for item in sources]
+    content: dict[str, Any] = {"frames": names, "decays": [], "series": {}}
+    if len(sources) < FEWEST_FRAMES:
+        content["reason"] = f"a series of {len(sources)} frames is too short for a critical dose"
+    elif any(item is None or not item.known for item in doses):
+        content["reason"] = "the dose of a frame is unknown: no critical dose"
+    else:
+        middle, end = middle_doses([item.value for item in doses])
+        content |= {"dose_middle_e_per_A2": middle.tolist(), "dose_end_e_per_A2": end.tolist()}
+        series = quantities(sources)
+        found = [decay(name, middle, values, errors) for name, (values, errors) in series.items()]
+        content["decays"] = [_plain(asdict(item)) for item in found if item is not None]
+        content["series"] = {
+            name: {"values": values.tolist(), "errors": errors.tolist()}
+            for name, (values, errors) in series.items()
+        }
+        if not content["decays"]:
+            content["reason"] = "no quantity could be followed along the series"
+    Path(output).write_text(json.dumps(_rounded(content), sort_keys=True, indent=1) + "\n", encoding="utf-8")
+
+
+def quantities(sources: Sequence[Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What is followed: the carbonate line at 290.3 eV, and the mass of C and F, each with its error.
+
+    Every frame is summed as a whole.
+    """
+    from ceiflow.eels.fine_structure.measure import reason_of
+    from ceiflow.eels.zones import fit_source_zones
+
+    masks = [{"all": np.ones(item.core.shape[:2], bool)} for item in sources]
+    result = {}
+    fits = [
+        fit_source_zones(item, mask, windows=False)["all"] for item, mask in zip(sources, masks, strict=True)
+    ]
+    for element in ("C", "F"):
+        if any(element not in item.elements for item in sources):
+            continue
+        values = np.array([fit.areal_density[element][0] for fit in fits])
+        errors = np.array([fit.areal_density[element][1] for fit in fits])
+        if np.isfinite(values).all() and np.all(values.max() > 3.29 * errors):
+            result[f"{element} K mass"] = values, errors
+    if not any(reason_of(item, "C", "C_K") for item in sources):
+        result[CARBONATE] = _carbonate(sources, masks)
+    return result
+
+
+def _carbonate(
+    sources: Sequence[Any], masks: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Amount of carbonate references in each frame per incident electron, relative to the first.
+
+    Each frame has its own shift and blur: axes wander between frames.
+    """
+    from ceiflow.eels.fine_structure.columns import ReferenceColumns
+    from ceiflow.eels.fine_structure.measure import C_ONSET_EV, zone_spectrum
+    from ceiflow.eels.fine_structure.references import load_references
+    from ceiflow.eels.fine_structure.unmixing import Problem, unmix
+    from ceiflow.eels.zones import sum_zones
+
+    references = load_references([], Path("."))
+    chosen = np.array([item.species == "carbonate" for item in references])
+    values, errors = [], []
+    for source, mask in zip(sources, masks, strict=True):
+        sums = sum_zones(source, mask)["all"]
+        spectrum = zone_spectrum(source, sums, C_ONSET_EV)
+        found = unmix(spectrum, references, 0)
+        problem = Problem(spectrum, C_ONSET_EV)
+        problem.solve(references)
+        columns = ReferenceColumns(problem.spectrum.energy_eV, problem.kernel, references)
+        node = problem.node(columns, found.shift_eV, found.blur_eV, problem.prepare())
+        incident = sums.total if sums.total > 0 else 1.0
+        active = (node.amounts > 0) | chosen
+        spread = np.linalg.pinv(node.gram[np.ix_(active, active)], hermitian=True)
+        inside = chosen[active].astype(float)
+        values.append(node.amounts[chosen].sum() / incident)
+        errors.append(np.sqrt(inside @ spread @ inside * max(found.reduced_chi2, 1.0)) / incident)
+    scale = values[0] if values[0] > 0 else 1.0
+    return np.array(values) / scale, np.array(errors) / scale
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """NaN and infinity have no place in JSON."""
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in values.items()
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value

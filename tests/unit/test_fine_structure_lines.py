@@ -1,0 +1,136 @@
+"""White lines, valence, pre-peak and dose on arrays whose answer is known by construction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ceiflow.eels.fine_structure.dose import at_zero_dose, decay, middle_doses
+from ceiflow.eels.fine_structure.plural import single_scattering
+from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
+from ceiflow.eels.fine_structure.valence import Standard, leave_one_out, valence_of
+from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
+
+STEP = 0.5
+ENERGY = np.arange(450.0, 760.0, STEP)
+
+
+def lorentz(at, width, area):
+    """Lines of another form than any that the estimator has."""
+    return area * (width / 2) / np.pi / ((ENERGY - at) ** 2 + (width / 2) ** 2)
+
+
+def mn_edge(ratio, l3=642.0, split=11.2, jump=20.0):
+    """Background, two arctan steps 2:1 and two Lorentzians; counts of a good sum spectrum."""
+    background = 4.0e4 * (ENERGY / 500.0) ** -3.1
+    steps = jump * sum(
+        share * (0.5 + np.arctan((ENERGY - at) / 0.5) / np.pi)
+        for share, at in ((2 / 3, l3), (1 / 3, l3 + split))
+    )
+    area = 400.0
+    return background, 100 * (steps + lorentz(l3, 2.0, area) + lorentz(l3 + split, 2.0, area / ratio))
+
+
+def kernel(t_over_lambda):
+    """Zero loss and Poisson-weighted plasmons at 23 eV, up to 120 eV."""
+    loss = np.arange(-10.0, 120.0, STEP)
+    zero = np.exp(-0.5 * (loss / 0.4) ** 2)
+    zero /= zero.sum()
+    plasmon = np.where(loss > 0, 1 / ((loss - 23.0) ** 2 + 30.0), 0.0)
+    plasmon /= plasmon.sum()
+    total, term = zero.copy(), zero.copy()
+    for order in range(1, 8):
+        term = np.convolve(term, plasmon)[20 : 20 + loss.size] * t_over_lambda / order
+        total += term
+    return total / total.sum(), 20
+
+
+def spread(values, low):
+    weights, zero = low
+    return np.convolve(values, weights)[zero : zero + values.size]
+
+
+def test_plural_scattering_is_taken_out():
+    edge = np.where(ENERGY > 600, (ENERGY / 600) ** -3.0, 0.0) + lorentz(642.0, 2.0, 30.0) * (ENERGY > 600)
+    low = kernel(0.8)
+    found = single_scattering(spread(edge, low), low, STEP)
+    for first, last in ((606, 625), (630, 654), (660, 700)):
+        inside = (ENERGY > first) & (ENERGY < last)
+        assert found[inside].sum() == pytest.approx(edge[inside].sum(), rel=0.04)
+        assert abs(spread(edge, low)[inside].sum() / edge[inside].sum() - 1) > 0.2
+    assert np.allclose(single_scattering(edge, None, STEP), edge)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.8])
+@pytest.mark.parametrize("ratio", [2.0, 4.0])
+def test_ratio_of_white_lines(ratio, t):
+    """Tails of Lorentzians leave the windows; what is left is within the error that the recipe states."""
+    background, edge = mn_edge(ratio)
+    low = kernel(t) if t else None
+    counts = background + (spread(edge, low) if t else edge)
+    noisy = np.random.default_rng(5).poisson(counts)
+    found = white_lines(ENERGY, noisy, "Mn", low, seed=1)
+    assert found.known
+    assert abs(np.log(found.ratio / ratio)) < 0.12 + 3 * np.hypot(found.ratio_se, found.ratio_sys) / ratio
+    assert found.position_eV == pytest.approx(642.0, abs=0.3)
+
+
+def test_no_lines_no_ratio():
+    background, _ = mn_edge(2.0)
+    noisy = np.random.default_rng(2).poisson(background)
+    assert "detection limit" in white_lines(ENERGY, noisy, "Mn", None, seed=1).reason
+    assert "outside the range" in white_lines(ENERGY, noisy, "Ni", None).reason
+
+
+def standards():
+    return [
+        Standard(name, valence, WhiteLines("Mn", ratio=ratio, ratio_sys=0.05))
+        for name, valence, ratio in (("a", 2.0, 4.0), ("b", 3.0, 2.6), ("c", 4.0, 2.0))
+    ]
+
+
+def test_valence_between_references():
+    found = valence_of(2.6, 0.05, 0.02, standards())
+    assert found.value == pytest.approx(3.0)
+    assert found.se > 0 and found.systematic > 0
+    assert set(leave_one_out(standards())) == {"a", "b", "c"}
+    assert "two known valences" in valence_of(2.6, 0.1, 0.1, standards()[:1]).reason
+    assert "outside" in valence_of(20.0, 0.1, 0.1, standards()).reason
+    turned = [Standard(s.name, -s.valence, s.lines) for s in standards()]
+    assert "does not fall" in valence_of(2.6, 0.1, 0.1, turned).reason
+
+
+@pytest.mark.parametrize("share", [0.0, 0.08])
+def test_prepeak(share):
+    rise = 0.5 + np.arctan((ENERGY - 536.0) / 0.4) / np.pi
+    edge = 1000 * rise * (ENERGY / 536) ** -3.5
+    whole = edge[(ENERGY > 526.5) & (ENERGY < 556.5)].sum()
+    line = np.exp(-0.5 * ((ENERGY - 529.5) / 0.9) ** 2)
+    edge = edge + share / (1 - share) * whole * line / line.sum()
+    counts = np.random.default_rng(3).poisson(2e4 * (ENERGY / 500) ** -3 + edge)
+    found = oxygen_prepeak(ENERGY, counts, None, shift_se_eV=0.2, seed=1)
+    # The foot of the arctan stands in the window too.
+    foot = edge[(ENERGY > 526.5) & (ENERGY < 532)].sum() / edge[(ENERGY > 526.5) & (ENERGY < 556.5)].sum()
+    assert found.ratio == pytest.approx(foot, abs=4 * found.se + 0.01)
+    assert (found.ratio > found.limit) == bool(share)
+
+
+def test_decay_and_its_interval():
+    middle, end = middle_doses([200.0] * 6)
+    assert middle[0] == 100 and end[-1] == 1200
+    inside = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        errors = np.full(6, 0.03)
+        values = np.exp(-middle / 750.0) + errors * rng.standard_normal(6)
+        found = decay("line", middle, values, errors)
+        inside += found.low < 750 < found.high
+    assert 52 <= inside <= 60
+    assert at_zero_dose(0.5, 750.0, 1 / 750, 0.0)[0] == pytest.approx(0.5 * np.e)
+
+
+def test_growth_is_no_decay():
+    middle, _ = middle_doses([200.0] * 5)
+    found = decay("C K mass", middle, 1 + middle / 1000, np.full(5, 0.02))
+    assert not found.fades and np.isnan(found.critical) and found.rate < 0
+    assert decay("line", middle[:2], np.ones(2), np.ones(2)) is None
