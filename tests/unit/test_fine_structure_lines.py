@@ -55,7 +55,7 @@ def test_plural_scattering_is_taken_out():
     low = kernel(0.8)
     found = single_scattering(spread(edge, low), low, STEP)
     for first, last in ((606, 625), (630, 654), (660, 700)):
-        inside = (ENERGY > first) & (ENERGY < last)
+        inside = (first < ENERGY) & (last > ENERGY)
         assert found[inside].sum() == pytest.approx(edge[inside].sum(), rel=0.04)
         assert abs(spread(edge, low)[inside].sum() / edge[inside].sum() - 1) > 0.2
     assert np.allclose(single_scattering(edge, None, STEP), edge)
@@ -92,7 +92,8 @@ def standards():
 def test_valence_between_references():
     found = valence_of(2.6, 0.05, 0.02, standards())
     assert found.value == pytest.approx(3.0)
-    assert found.se > 0 and found.systematic > 0
+    assert found.se > 0
+    assert found.systematic > 0
     assert set(leave_one_out(standards())) == {"a", "b", "c"}
     assert "two known valences" in valence_of(2.6, 0.1, 0.1, standards()[:1]).reason
     assert "outside" in valence_of(20.0, 0.1, 0.1, standards()).reason
@@ -117,7 +118,8 @@ def test_prepeak(share):
 
 def test_decay_and_its_interval():
     middle, end = middle_doses([200.0] * 6)
-    assert middle[0] == 100 and end[-1] == 1200
+    assert middle[0] == 100
+    assert end[-1] == 1200
     inside = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -132,5 +134,7 @@ def test_decay_and_its_interval():
 def test_growth_is_no_decay():
     middle, _ = middle_doses([200.0] * 5)
     found = decay("C K mass", middle, 1 + middle / 1000, np.full(5, 0.02))
-    assert not found.fades and np.isnan(found.critical) and found.rate < 0
+    assert not found.fades
+    assert np.isnan(found.critical)
+    assert found.rate < 0
     assert decay("line", middle[:2], np.ones(2), np.ones(2)) is None
