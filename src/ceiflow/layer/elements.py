@@ -28,6 +28,8 @@ VACUUM_SHARE = 0.02
 #: Variance of a pixel is at least this share of a bright pixel's. Where hardly anything was counted the fit's
 #: own variance is nearly nothing, and faint tails of the probe would outweigh the edge they come from.
 LEAST_VARIANCE_SHARE = 0.25
+#: Counts this many standard deviations of a bright pixel beyond the range of nearly all pixels are no counts.
+RUNAWAY_SIGMA = 5.0
 #: Counts are not divided by a transmission that is noisier than this from pixel to pixel.
 LARGEST_SHARE_NOISE = 0.05
 #: A map shows a particle if inside and outside differ by this many standard deviations of the smoothed map.
@@ -85,6 +87,7 @@ def for_geometry(maps: FitMaps) -> FitMaps:
         values = maps.counts[name] / transmitted
         # A spectrum that its model misses is known no better than it is missed.
         deviation = maps.counts_std[name] / transmitted * misfit
+        values = _believable(values, deviation)
         good = np.isfinite(values) & np.isfinite(deviation)
         least = LEAST_VARIANCE_SHARE * np.quantile(deviation[good] ** 2, 0.8) if good.any() else 0.0
         vacuum = np.zeros(values.shape, dtype=bool)
@@ -93,6 +96,21 @@ def for_geometry(maps: FitMaps) -> FitMaps:
         counts[name] = np.where(vacuum, 0.0, values)
         counts_std[name] = np.sqrt(np.where(vacuum, least, np.maximum(deviation**2, least)))
     return replace(maps, counts=counts, counts_std=counts_std)
+
+
+def _believable(values: FloatArray, deviation: FloatArray) -> FloatArray:
+    """The map without fits that ran away: an edge holds no more counts than the brightest pixels, by far.
+
+    Where hardly an electron was counted, edges that share channels can grow against each other without any
+    counts behind them, at an error that knows nothing of it. One such pixel would set every level of a map.
+    """
+    good = np.isfinite(values) & np.isfinite(deviation)
+    if not good.any():
+        return values
+    low, high = np.quantile(values[good], [0.02, 0.98])
+    room = max(high - low, 0.0) + RUNAWAY_SIGMA * float(np.quantile(deviation[good], 0.98))
+    with np.errstate(invalid="ignore"):
+        return np.where((values < low - room) | (values > high + room), np.nan, values)
 
 
 def _transmitted(maps: FitMaps) -> FloatArray:

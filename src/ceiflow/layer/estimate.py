@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import profile as _p
+from ceiflow.layer.amplitude import Amplitude, combined, prior_sd, shape_error
 from ceiflow.layer.batch import THICKNESS, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
 from ceiflow.layer.profile import Profile, Species
@@ -18,8 +19,6 @@ FloatArray = NDArray[np.float64]
 LEAST_CHI2_GAIN = 20.0
 #: What the grid of pixels and edges that no Gaussian blurs add to the error of each segment, in pixels.
 SHAPE_PIXELS = 0.03
-#: Relative error of the blur between the particle's edge and the layer's.
-BLUR_RELATIVE_SD = 0.08
 #: A film behind the particle loses less than this share of its counts where the particle is.
 LEAST_DROP = 0.5
 NO_AMPLITUDE = (
@@ -89,16 +88,16 @@ def estimate(
     gain = float(bare.chi2.sum() - covered.chi2.sum()) / scale
     notes: list[str] = []
     limits = (-max_thickness_nm / 2, max_thickness_nm)
-    result, source = None, "none"
+    result, source, taken = None, "none", None
+    particle = _p.particle_edge(kind, whole, pixel_nm, _p.blur_limits(pixel_nm))
+    given = (particle, species, names, pixel_nm, limits, blurs, detection_sigma)
     if gain > LEAST_CHI2_GAIN:
-        result, why = _from_profile(
-            kind, batch, covered, species, names, pixel_nm, limits, blurs, detection_sigma
-        )
+        result, taken, why = _from_profile(kind, batch, covered, *given)
         source = "profile" if result is not None else source
         if result is None:
             notes.append(why)
     if result is None:
-        amplitude = _p.reference_amplitude(bare, species)
+        amplitude = _p.reference_amplitude(particle or bare, species)
         filled = _filled_view(bare, species)
         if np.any(amplitude > 0) and not filled:
             source = "reference"
@@ -111,16 +110,14 @@ def estimate(
                 )
                 first, second, _ = _p.fit_mean(kind, part, pixel_nm, max_thickness_nm)
                 if float(first.chi2.sum() - second.chi2.sum()) > LEAST_CHI2_GAIN:
-                    own, _ = _from_profile(
-                        kind, batch, second, species, names, pixel_nm, limits, blurs, detection_sigma, some
-                    )
+                    own, own_taken, _ = _from_profile(kind, batch, second, *given, some)
                     if own is not None:
-                        result, source, notes = own, "profile", []
+                        result, source, taken, notes = own, "profile", own_taken, []
         else:
             amplitude = np.maximum(covered.amplitude, 0.0)
             result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
             notes.append(filled or NO_AMPLITUDE)
-    return _finish(kind, batch, result, source, species, limits_nm, means, criterion, gain, notes)
+    return _finish(kind, batch, result, (source, taken), species, limits_nm, means, criterion, gain, notes)
 
 
 def _filled_view(bare: Fit, species: list[Species]) -> str:
@@ -150,7 +147,9 @@ def _of(which: NDArray[np.bool_], segment: NDArray[np.intp]) -> NDArray[np.bool_
     return (segment >= 0) & which[np.maximum(segment, 0)]
 
 
-def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, blurs, detection_sigma, covered=None):
+def _from_profile(
+    kind, batch, mean, particle, species, names, pixel_nm, limits, blurs, detection_sigma, covered=None
+) -> tuple[Fit | None, Amplitude | None, str]:
     """Joint fit, the layer's amplitude taken from the covered segments; None and a reason if that fails."""
     fitted = _p.fit_segments(kind, batch, mean, mean.amplitude, pixel_nm, limits)
     covered = np.ones(len(batch.x), dtype=bool) if covered is None else covered
@@ -158,29 +157,44 @@ def _from_profile(kind, batch, mean, species, names, pixel_nm, limits, blurs, de
         part = batch.select(np.flatnonzero(covered))
         begin = _subset(fitted, covered)
         joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits, blurs)
-        quality, fill = _p.amplitude_quality(joint), _p.filling(joint, species)
-        if not quality < _p.AMPLITUDE_RELATIVE_SD:
-            return (
-                None,
-                "the layer is thinner than the resolution: thickness and density cannot be told apart",
-            )
+        taken = None if particle is None else _taken(joint, particle, species)
+        if taken is None and not _p.amplitude_quality(joint) < _p.AMPLITUDE_RELATIVE_SD:
+            why = "the layer is thinner than the resolution: thickness and density cannot be told apart"
+            return None, None, why
+        amplitude = joint.amplitude if taken is None else taken.values
+        fill = _p.filling(replace(joint, amplitude=amplitude), species)
         if fill < _p.LEAST_FILLING:
-            return (
-                None,
-                f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze",
-            )
-        everywhere = _p.fit_segments(kind, batch, joint, joint.amplitude, pixel_nm, limits)
-        everywhere.shared_names, everywhere.shared_covariance = joint.shared_names, joint.shared_covariance
+            why = f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze"
+            return None, None, why
+        everywhere = _p.fit_segments(kind, batch, joint, amplitude, pixel_nm, limits)
+        share = np.array(
+            [1.0 if taken is None or n == "blur" else taken.from_profile for n in joint.shared_names]
+        )
+        everywhere.shared_names = joint.shared_names
+        everywhere.shared_covariance = joint.shared_covariance * share[:, None] * share[None, :]
         limit = _limits(kind, batch, everywhere, pixel_nm, detection_sigma)
         now = everywhere.thickness > limit
         if not now.any():
-            return None, "no segment's excess is above the detection limit"
+            return None, None, "no segment's excess is above the detection limit"
         fitted, same = everywhere, bool(np.all(now == covered))
         covered = now
         if same:
             break
     fitted.sensitivity = _sensitivity(kind, batch, fitted)
-    return fitted, ""
+    return fitted, taken, ""
+
+
+def _taken(joint: Fit, particle: Fit, species: list[Species]) -> Amplitude | None:
+    """Amplitudes, once thickness and their weights agree: a thinner layer leaves more to dense matter."""
+    seen = float(np.mean(np.maximum(joint.thickness, 0.0)))
+    thickness, taken = seen, None
+    for _ in range(20):
+        taken = combined(joint, particle, species, thickness)
+        if taken is None:
+            return None
+        factor = float(np.sum(taken.values) / np.sum(joint.amplitude))
+        thickness = 0.5 * (thickness + seen / max(factor, 1e-3))
+    return taken
 
 
 def _subset(fitted: Fit, keep: NDArray[np.bool_]) -> Fit:
@@ -214,8 +228,9 @@ def _inflation(fitted: Fit) -> float:
     return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof))) if dof > 0 else 1.0
 
 
-def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, gain, notes):
+def _finish(kind, batch, fitted, origin, species, limits_nm, means, criterion, gain, notes):
     pixel_nm, detection_sigma, max_thickness_nm = limits_nm
+    source, taken = origin
     inflation = _inflation(fitted)
     null = inflation * _p.null_std(kind, batch, fitted)
     known = source != "none"
@@ -264,25 +279,26 @@ def _finish(kind, batch, fitted, source, species, limits_nm, means, criterion, g
         blur_nm=fitted.blur,
         amplitude={species[s].name: float(fitted.amplitude[s]) for s in light},
         amplitude_std={species[s].name: fitted.shared_std(f"amplitude:{s}") for s in light},
-        amplitude_source=source,
+        amplitude_source="reference" if taken is not None and taken.from_profile < 0.5 else source,
+        amplitude_weight=1.0 if taken is None else taken.from_profile,
         segment_chi2=segment_chi2,
         chi2_per_dof=float(fitted.chi2.sum() / dof),
         significance=float(np.sqrt(max(gain, 0.0))),
-        shape_relative=_shape_relative(fitted) if source == "profile" else 0.0,
+        shape_relative=_shape_relative(fitted, source, taken, bool(np.any(batch.particle & ~batch.layered))),
         notes=notes,
     )
 
 
-def _shape_relative(fitted: Fit) -> float:
-    """Relative error of all thicknesses from a blur that is no Gaussian of one width.
-
-    The width of a thin layer is what its profile is wider than the blur: t^2 / 12 + w^2. Where w is wrong by
-    some percent, the thickness is wrong by 12 w^2 / t as often, and the amplitude the other way.
-    """
+def _shape_relative(fitted: Fit, source: str, taken: Amplitude | None, both: bool) -> float:
+    """Relative error of all thicknesses that more counts would not mend."""
+    if taken is not None:
+        return taken.relative_sys
+    if source == "reference" and both:
+        return prior_sd()
     covered = fitted.thickness[fitted.thickness > fitted.blur / 2]
-    if not len(covered):
+    if source != "profile" or not len(covered):
         return 0.0
-    return float(min(12 * BLUR_RELATIVE_SD * (fitted.blur / np.mean(covered)) ** 2, 0.5))
+    return min(shape_error(fitted.blur, float(np.mean(covered))), 0.5)
 
 
 def _summary(fitted: Fit, criterion: float) -> dict[str, float]:

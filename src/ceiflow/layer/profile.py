@@ -101,6 +101,9 @@ class Profile:
         Standard deviations by which the mean profile speaks for a layer.
     shape_relative : float
         Systematic error of every thickness from the blur's shape, relative; not in `std_nm`.
+    amplitude_weight : float
+        What the profile itself says about the amplitude, against what dense matter would give; see
+        `ceiflow.layer.amplitude`.
     notes : list of str
     """
 
@@ -123,6 +126,7 @@ class Profile:
     chi2_per_dof: float
     significance: float
     shape_relative: float = 0.0
+    amplitude_weight: float = 1.0
     notes: list[str] = field(default_factory=list)
 
 
@@ -142,8 +146,7 @@ def pool(
     ----------
     distance_nm, segment : (n,) arrays
         Of every pixel; segment -1 is left out.
-    species : list of Species
-    n_segments : int
+    species, n_segments
     radius_nm : (n_segments,) array
     bin_nm, inner_nm, outer_nm : float
         Bin width, depth into the particle and reach outside.
@@ -203,18 +206,10 @@ def fit_mean(
     """
     names = amplitude_names(whole)
     zero = np.zeros(len(whole.particle))
-    common = {"blur_range": (LEAST_BLUR_PIXELS * pixel_nm, 6 * pixel_nm + 3.0)}
+    common = {"blur_range": blur_limits(pixel_nm)}
     edge, spread, blur = 0.0, 10 * pixel_nm, pixel_nm
-    pure = whole.particle & ~whole.layered
-    if pure.any():
-        # The particle's own edge first: without a layer in the model, the layer's elements would draw the
-        # common edge out to the layer's.
-        alone = replace(whole, weight=whole.weight * pure[:, None, None])
-        first = _best(
-            _batch.fit(kind, alone, start(1, whole.particle), guess * pixel_nm, zero, shared=("blur",),
-                       free_thickness=False, prior_x=(0.0, spread), **common)
-            for guess in (0.6, 1.5)
-        )  # fmt: skip
+    first = particle_edge(kind, whole, pixel_nm, common["blur_range"])
+    if first is not None:
         edge, spread, blur = float(first.x_in[0]), 1.5 * pixel_nm, first.blur
         # Pixel, probe and relief are the layer's as well; a layer of several thicknesses, or a thin one,
         # would else be taken for a blur, or a blur for a layer.
@@ -225,14 +220,14 @@ def fit_mean(
             float(np.clip(blur + slack, low, high)),
         )
     # A bare surface is where the particle's own map has it: a layer that the model lacks must not move it.
-    tight = {"prior_x": (edge, 0.25 * pixel_nm)} if pure.any() else {"prior_x": (edge, spread)}
+    tight = {"prior_x": (edge, 0.25 * pixel_nm)} if first is not None else {"prior_x": (edge, spread)}
     bare = _batch.fit(
         kind,
         whole,
         start(1, whole.particle, edge),
         blur,
         zero,
-        shared=() if pure.any() else ("blur",),
+        shared=() if first is not None else ("blur",),
         free_thickness=False,
         **{**common, **tight},
     )
@@ -248,6 +243,31 @@ def fit_mean(
             )
         )  # fmt: skip
     return bare, _best(trials), common["blur_range"]
+
+
+def blur_limits(pixel_nm: float) -> tuple[float, float]:
+    """Blur that a fit may find."""
+    return LEAST_BLUR_PIXELS * pixel_nm, 6 * pixel_nm + 3.0
+
+
+def particle_edge(kind: str, whole: Batch, pixel_nm: float, blur_range: tuple[float, float]) -> Fit | None:
+    """The particle's own edge in the mean profile; None where its map may hold the layer as well.
+
+    Without a layer in the model, the layer's elements would draw the common edge out to the layer's.
+    """
+    pure = whole.particle & ~whole.layered
+    if not pure.any():
+        return None
+    alone = replace(whole, weight=whole.weight * pure[:, None, None])
+    zero = np.zeros(len(whole.particle))
+    fits = [
+        _batch.fit(
+            kind, alone, start(1, whole.particle), guess * pixel_nm, zero, shared=("blur",),
+            free_thickness=False, prior_x=(0.0, 10 * pixel_nm), blur_range=blur_range,
+        )
+        for guess in (0.6, 1.5)
+    ]  # fmt: skip
+    return _best(fits)
 
 
 def _best(fits: Iterable[Fit]) -> Fit:

@@ -291,7 +291,7 @@ def _trace(found: Found, pixel_nm: float) -> Trace:
         sys_nm=_systematic_nm(profile, pixel_nm),
         shape_relative=profile.shape_relative,
         partly_covered=True,
-        sys_relative=REFERENCE_RELATIVE_SYS if by_reference else 0.0,
+        sys_relative=REFERENCE_RELATIVE_SYS if by_reference and not profile.shape_relative else 0.0,
         closed=bool(found.surface.used.all() and found.surface.n_stretches == 1),
         note="thickness at the density of the reference composition" if by_reference else "",
     )
