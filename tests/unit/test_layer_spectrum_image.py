@@ -113,7 +113,7 @@ def test_conformal_layer(run):
     assert summary["qc_status"] == "ok"
     assert summary["lod_thickness_nm"] < 1.5
     assert {row["present"] for row in layer} == {"true"}
-    assert set(masks) == {"layer", "particle", "surface", "all"}
+    assert set(masks) == {"layer", "particle", "surface", "all", "beside"}
     import h5py
 
     with h5py.File(outputs["maps"]) as file:

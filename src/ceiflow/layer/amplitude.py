@@ -101,3 +101,25 @@ def combined(joint: Fit, particle: Fit, species: list[Species], thickness_nm: fl
     factor = (expected / filling) ** (1 - weight)
     systematic = np.hypot(weight * shape, (1 - weight) * prior_sd())
     return Amplitude(joint.amplitude * factor, float(weight), float(systematic))
+
+
+def reference_amplitude(fitted: Fit, species: list[Species]) -> FloatArray:
+    """Amplitudes of the reference layer on this particle; 0 for species without a reference."""
+    step_height = _p.particle_step(fitted, species)
+    return np.array([max(step_height, 0.0) * (item.reference_ratio or 0.0) for item in species])
+
+
+def filling(fitted: Fit, species: list[Species]) -> float:
+    """Amplitudes relative to dense material, summed over species; NaN without any such ratio."""
+    parts = fillings(fitted, species)
+    return float(sum(parts.values())) if parts else float("nan")
+
+
+def fillings(fitted: Fit, species: list[Species]) -> dict[str, float]:
+    """Amplitude relative to dense material, by species; those without such a ratio are left out."""
+    step_height = _p.particle_step(fitted, species)
+    return {
+        item.name: float(fitted.amplitude[s] / (item.dense_ratio * step_height))
+        for s, item in enumerate(species)
+        if item.dense_ratio and item.in_layer and step_height > 0
+    }

@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import profile as _p
-from ceiflow.layer.amplitude import Amplitude, combined, prior_sd, shape_error
+from ceiflow.layer.amplitude import (
+    Amplitude,
+    combined,
+    filling,
+    fillings,
+    prior_sd,
+    reference_amplitude,
+    shape_error,
+)
 from ceiflow.layer.batch import THICKNESS, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
 from ceiflow.layer.profile import Profile, Species
@@ -97,7 +105,7 @@ def estimate(
         if result is None:
             notes.append(why)
     if result is None:
-        amplitude = _p.reference_amplitude(particle or bare, species)
+        amplitude = reference_amplitude(particle or bare, species)
         filled = _filled_view(bare, species)
         if np.any(amplitude > 0) and not filled:
             source = "reference"
@@ -162,7 +170,7 @@ def _from_profile(
             why = "the layer is thinner than the resolution: thickness and density cannot be told apart"
             return None, None, why
         amplitude = joint.amplitude if taken is None else taken.values
-        fill = _p.filling(replace(joint, amplitude=amplitude), species)
+        fill = filling(replace(joint, amplitude=amplitude), species)
         if fill < _p.LEAST_FILLING:
             why = f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze"
             return None, None, why
@@ -281,6 +289,7 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, means, criterion, g
         amplitude_std={species[s].name: fitted.shared_std(f"amplitude:{s}") for s in light},
         amplitude_source="reference" if taken is not None and taken.from_profile < 0.5 else source,
         amplitude_weight=1.0 if taken is None else taken.from_profile,
+        filling=fillings(fitted, species) if known else {},
         segment_chi2=segment_chi2,
         chi2_per_dof=float(fitted.chi2.sum() / dof),
         significance=float(np.sqrt(max(gain, 0.0))),

@@ -104,6 +104,8 @@ class Profile:
     amplitude_weight : float
         What the profile itself says about the amplitude, against what dense matter would give; see
         `ceiflow.layer.amplitude`.
+    filling : dict of str to float
+        Amplitude relative to the densest plausible material that holds the element, where that is known.
     notes : list of str
     """
 
@@ -127,6 +129,7 @@ class Profile:
     significance: float
     shape_relative: float = 0.0
     amplitude_weight: float = 1.0
+    filling: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -377,23 +380,6 @@ def particle_step(fitted: Fit, species: list[Species]) -> float:
     at = next(s for s, item in enumerate(species) if item.particle)
     where = _batch.linear_columns(np.array([item.particle for item in species]))[at]
     return float(np.median(fitted.local[:, where.start + 1]))
-
-
-def reference_amplitude(fitted: Fit, species: list[Species]) -> FloatArray:
-    """Amplitudes of the reference layer on this particle; 0 for species without a reference."""
-    step_height = particle_step(fitted, species)
-    return np.array([max(step_height, 0.0) * (item.reference_ratio or 0.0) for item in species])
-
-
-def filling(fitted: Fit, species: list[Species]) -> float:
-    """Amplitudes relative to dense material, summed over species; NaN without any such ratio."""
-    step_height = particle_step(fitted, species)
-    parts = [
-        fitted.amplitude[s] / (item.dense_ratio * step_height)
-        for s, item in enumerate(species)
-        if item.dense_ratio and item.in_layer and step_height > 0
-    ]
-    return float(np.sum(parts)) if parts else float("nan")
 
 
 def detection_floor_nm(pixel_nm: float, blur_nm: float) -> float:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from ceiflow.eels.calibration import axis_values
-from ceiflow.layer import output, zones
-from ceiflow.layer.elements import Choice, FitMaps, choose, read_fit
+from ceiflow.layer import order, output, support, zones
+from ceiflow.layer.elements import Choice, FitMaps, choose, for_geometry, read_fit
+from ceiflow.layer.profile import Species
+from ceiflow.layer.registration import Registration, register
 from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
-from ceiflow.layer.trace import Found, edge_std_nm, find_layer, room_nm
+from ceiflow.layer.trace import INNER_NM, INNER_PIXELS, Found, edge_std_nm, find_layer, room_nm
 from ceiflow.study.measurements import Measurement, not_identifiable
 
 #: Without a pixel size lengths are counted in pixels, and nothing in nm is reported.
@@ -59,11 +62,19 @@ def measure_spectrum_image(
         found.trace, found.reason = None, NO_PIXEL_SIZE
     zone, distance, masks = _zones(maps, found, settings, pixel_nm)
     spectra = eels.fit_zones(calibrated, edges, masks, config)
+    around, film = spectra.pop(support.BESIDE, None), {}
+    measured = dict(spectra)
+    if around is not None and spectra.get("layer") is not None:
+        measured["layer"], film = support.excess(spectra["layer"], around)
+    placed, why_not_placed = _placed(maps, choice, found, settings, pixel_nm)
+    registered = _registered(calibrated, maps, choice, pixel_nm)
     seed = seed_for(config["statistics"]["seed"], header.acquisition_id, "layer")
     rows = layer_rows(found.trace, found.reason, seed, config["statistics"]["resamples"])
     depth = distance if pixel_nm else None
-    fine = eels.measure_fine_structure(calibrated, edges, masks, config, dose, distance_nm=depth)
-    composition = eels.zone_measurements(spectra, header, config["eels"]["elements"])
+    own = {name: mask for name, mask in masks.items() if name != support.BESIDE}
+    fine = eels.measure_fine_structure(calibrated, edges, own, config, dose, distance_nm=depth)
+    composition = eels.zone_measurements(measured, header, config["eels"]["elements"])
+    rows += order.interface_rows(placed, config["eels"]["elements"], choice.what, why_not_placed)
     rows += _of_layer([*composition, *fine.rows], zone)
     rows.append(output.dose_row(header))
     rows = output.complete(rows, "eels_si", config["eels"]["elements"])
@@ -74,14 +85,62 @@ def measure_spectrum_image(
         zone,
         distance if pixel_nm else np.full(distance.shape, np.nan),
         pixel_nm,
-        fine.maps,
+        fine.maps | ({"adf": registered.image} if isinstance(registered, Registration) else {}),
     )
     eels.write_content(outputs["fine_structure"], fine.content)
     write_layer(outputs["layer"], found.trace)
     eels.write_spectra(outputs["spectra"], spectra)
     write_rows(outputs["measurements"], rows)
     sections = eels.origins(edges, header.metadata, config["eels"]["elements"])
-    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, sections)
+    more = {"cross_sections": sections}
+    if film:
+        more["beside_the_layer_per_nm2"] = film
+    if registered is not None:
+        more["registration"] = (
+            registered.entry(pixel_nm) if isinstance(registered, Registration) else {"reason": registered}
+        )
+    more["layer"] = _layer_entry(choice, found, placed)
+    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, more)
+
+
+def _placed(maps: FitMaps, choice: Choice, found: Found, settings: dict, pixel_nm: float | None):
+    """Where the elements of the layer begin and end, and why nothing is known of it where nothing is."""
+    if pixel_nm is None or found.trace is None:
+        return {}, found.reason or NO_PIXEL_SIZE
+    if found.profile.amplitude_source == "none":
+        return {}, found.reason or "nothing shows a layer"
+    geometry = for_geometry(maps)
+    heavy = set(settings["particle_elements"])
+    species = [
+        Species(name, values.ravel(), geometry.counts_std[name].ravel() ** 2, particle=name == "O")
+        for name, values in geometry.counts.items()
+        if name not in heavy and not maps.identifiable.get(name) and np.isfinite(values).any()
+    ]
+    depth = max(INNER_NM, INNER_PIXELS * pixel_nm)
+    with np.errstate(divide="ignore"):
+        bend = float(np.mean(1.0 / found.segments.radius_nm))
+    edges = order.interfaces(
+        found.distance_nm.ravel(), found.segment_map.ravel(), found.profile, choice.species[0], species,
+        1.0 / bend if bend > 0 else np.inf, pixel_nm, depth, settings["max_thickness_nm"],
+    )  # fmt: skip
+    return edges, "" if found.profile.present.any() else "nothing above the detection limit"
+
+
+def _registered(
+    calibrated: Path, maps: FitMaps, choice: Choice, pixel_nm: float | None
+) -> Registration | str | None:
+    """The dark-field image in the frame of the maps; None where none was recorded."""
+    from ceiflow.signals.store import open_signal, read_header
+
+    if "adf" not in read_header(calibrated).roles or choice.reason:
+        return None
+    image = open_signal(calibrated, "adf")
+    if len(image.shape) != 2:
+        return "the dark-field signal is no image"
+    light = [
+        maps.counts[name] for name in ("C", "O") if name in maps.counts and not maps.identifiable.get(name)
+    ]
+    return register([choice.values, *light], image.read().astype(float), pixel_nm, image.pixel_size_nm)
 
 
 def _of_layer(rows: list[Measurement], zone: np.ndarray) -> list[Measurement]:
@@ -111,7 +170,13 @@ def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):
     zone[~measured] = zones.EXCLUDED
     limit = thickness_limit(trace) if trace is not None else None
     band = max(2.0 * (pixel_nm or 1.0), limit or 0.0)
-    return zone, distance, zones.zone_masks(zone, distance, segment_map, depth, band, measured)
+    masks = zones.zone_masks(zone, distance, segment_map, depth, band, measured)
+    blur = found.profile.blur_nm if found.profile is not None else 1.0
+    around = support.beside(
+        distance, segment_map, np.where(present, thickness, 0.0), blur, pixel_nm or 1.0,
+        2 * settings["max_thickness_nm"], measured,
+    )  # fmt: skip
+    return zone, distance, masks | ({support.BESIDE: around} if around.any() else {})
 
 
 def write_maps(
@@ -120,7 +185,7 @@ def write_maps(
     zone: np.ndarray,
     distance: np.ndarray,
     pixel_nm: float | None,
-    species: dict[str, np.ndarray] | None = None,
+    more: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write maps.h5 in the layout of the contract."""
     from ceiflow.signals.store import create_h5
@@ -143,7 +208,7 @@ def write_maps(
         for name in ("thickness_over_mfp", "reduced_chi2", "total_counts"):
             values = maps.single.get(name, np.full(maps.shape, np.nan))
             _write(file, name, values.astype(np.float32))
-        for name, values in sorted((species or {}).items()):
+        for name, values in sorted((more or {}).items()):
             _write(file, name, values.astype(np.float32))
         _write(file, "zone", zone)
         _write(file, "distance_nm", distance.astype(np.float32))
@@ -153,9 +218,7 @@ def _write(group, name, values):
     group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
 
 
-def _write_summary(
-    path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm, sections
-) -> None:
+def _write_summary(path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm, more) -> None:
     calibration = json.loads(maps.header.attributes.get("calibration", "{}"))
     trace: Trace | None = found.trace
     values = axis_values(calibration)
@@ -175,11 +238,7 @@ def _write_summary(
     values["analysed_length_nm"] = float(found.segments.length_nm.sum()) if pixel_nm else None
     values["lod_thickness_nm"] = thickness_limit(trace) if trace is not None else None
     values["n_pixels"] = int(np.prod(maps.shape))
-    more = {
-        "notes": _notes(choice, found, pixel_nm),
-        "layer": _layer_entry(choice, found),
-        "cross_sections": sections,
-    }
+    more["notes"] = _notes(choice, found, pixel_nm)
     if calibration:
         more["calibration"] = calibration
     reasons = _reasons(maps, found, calibration, config, pixel_nm)
@@ -197,7 +256,7 @@ def _notes(choice: Choice, found: Found, pixel_nm) -> list[str]:
     return notes
 
 
-def _layer_entry(choice: Choice, found: Found) -> dict:
+def _layer_entry(choice: Choice, found: Found, placed: dict[str, order.Interface]) -> dict:
     """How the layer was found, for the page and for whoever checks."""
     profile = found.profile
     if profile is None:
@@ -211,6 +270,10 @@ def _layer_entry(choice: Choice, found: Found) -> dict:
         "amplitude": profile.amplitude,
         "amplitude_se": profile.amplitude_std,
         "amplitude_source": profile.amplitude_source,
+        "amplitude_weight": profile.amplitude_weight,
+        "surface_density_per_nm2": found.surface_density(),
+        "interfaces": {name: asdict(item) for name, item in placed.items()},
+        "order_outside_first": order.order(placed),
         "significance": profile.significance,
         "chi2_per_dof": profile.chi2_per_dof,
         "segment_nm": found.segment_nm,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer.edge import fit_edge
-from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
+from ceiflow.layer.elements import DENSE_PER_NM3, REFERENCE_RELATIVE_SYS, Choice, _smooth
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.lines import line_axis, line_distance, trace_lines
 from ceiflow.layer.mixed import mixed_segments
@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float64]
 
 #: Segments grow, up to this many times, until a bare surface's detection limit is below the target.
 LARGEST_SEGMENT = 5.0
+#: Shortest segments where their length is left to the data: two pixels of arc share next to no counts, and
+#: below some nm nothing is known to vary along a surface.
+AUTO_PIXELS, AUTO_NM = 2.0, 4.0
 #: Target of the detection limit: what an absence claim commonly asks, or three quarters of a pixel.
 TARGET_NM, TARGET_PIXELS = 1.9, 0.75
 #: A segment that holds several thicknesses is cut in two, twice at most, down to this share of
@@ -68,6 +71,32 @@ class Found:
     trace: Trace | None = None
     reason: str = ""
     notes: list[str] = field(default_factory=list)
+
+    def surface_density(self) -> dict[str, dict[str, float]]:
+        """Atoms of the layer per nm^2 of surface, mean over the arc, by element.
+
+        Thickness times density: of a layer thinner than the blur that is what the data hold, whatever it
+        is made of. The limit is that of the thickness, in atoms of the material taken for it.
+        """
+        profile = self.profile
+        if profile is None or self.trace is None or profile.amplitude_source == "none":
+            return {}
+        known = self.trace.measured & np.isfinite(self.trace.lod_nm)
+        if not known.any():
+            return {}
+        weight = self.trace.length_nm[known] / self.trace.length_nm[known].sum()
+        own = profile.own_std_nm[known]
+        limit = float(np.quantile(self.trace.lod_nm[known], LIMIT_QUANTILE))
+        result = {}
+        for name, filling in profile.filling.items():
+            if filling > 0:
+                density = filling * DENSE_PER_NM3[name]
+                result[name] = {
+                    "value": density * float(weight @ profile.thickness_nm[known]),
+                    "se": density * float(np.sqrt(np.sum((weight * own) ** 2))),
+                    "lod": density * limit,
+                }
+        return result
 
 
 def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
@@ -184,15 +213,21 @@ def _seen(choice: Choice, pixel_nm: float, settings: dict, view_nm: float) -> Fo
         smooth = _smooth(choice.values, along)
         surface = trace_lines(smooth, choice.level, pixel_nm, axis=axis, view_nm=view_nm, facing_nm=facing)
         distance, position, index = line_distance(surface, axis)
-    segments = divide(surface, settings["segment_nm"])
-    return Found(
-        surface, segments, settings["segment_nm"], distance, position, index, segments.of_pixels(index)
-    )
+    length = least_segment_nm(settings, pixel_nm)
+    segments = divide(surface, length)
+    return Found(surface, segments, length, distance, position, index, segments.of_pixels(index))
+
+
+def least_segment_nm(settings: dict, pixel_nm: float) -> float:
+    """Shortest arc that is measured as one: as set, or (auto) what pixels and usual bare runs are worth."""
+    asked = settings["segment_nm"]
+    return max(AUTO_PIXELS * pixel_nm, AUTO_NM) if asked == "auto" else float(asked)
 
 
 def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Found:
     """Profile and thickness; segments grow until the limit is worth having."""
-    length, surface = settings["segment_nm"], found.surface
+    least, surface = least_segment_nm(settings, pixel_nm), found.surface
+    length = least
     while True:
         found = _divided(divide(surface, length), found, length)
         found.profile = _profile(found, choice, pixel_nm, settings)
@@ -201,14 +236,12 @@ def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> 
             break
         limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
         target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
-        longest = min(LARGEST_SEGMENT * settings["segment_nm"], surface.length_nm)
+        longest = min(LARGEST_SEGMENT * least, surface.length_nm)
         if limit <= target or length >= 0.99 * longest or _plain(found.profile, limit):
             break
         length = min(length * float(np.clip((limit / target) ** 2, 1.2, 4.0)), longest)
-    if length > 1.01 * settings["segment_nm"]:
-        found.notes.append(
-            f"segments enlarged from {settings['segment_nm']:g} to {length:.3g} nm: few counts"
-        )
+    if length > 1.01 * least:
+        found.notes.append(f"segments enlarged from {least:g} to {length:.3g} nm: few counts")
     if known and limit > target:
         found.notes.append(f"few counts: detection limit {limit:.2g} nm")
     return found
@@ -240,7 +273,8 @@ def _refined(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> F
         if profile.amplitude_source != "profile":
             break
         bad = mixed_segments(profile.segment_chi2)
-        finer = split(found.surface, found.segments, bad, max(pixel_nm, MIXED_SHARE * settings["segment_nm"]))
+        least = max(pixel_nm, MIXED_SHARE * least_segment_nm(settings, pixel_nm))
+        finer = split(found.surface, found.segments, bad, least)
         if len(finer) == len(found.segments):
             break
         found = _divided(finer, found, found.segment_nm)

@@ -37,8 +37,11 @@ def endpoints(modality: str, elements: Sequence[str] = ()) -> tuple[str, ...]:
     """
     if modality in IMAGE_MODALITIES:
         return (*LAYER_ENDPOINTS, "layer_amorphous_fraction", "dose_e_per_A2")
+    # Where an element ends takes a surface to count from.
+    placed = (f"interface_position_{element}_nm" for element in elements) if modality == "eels_si" else ()
     return (
         *LAYER_ENDPOINTS,
+        *placed,
         "thickness_over_mfp",
         *(f"areal_density_{element}_per_nm2" for element in elements),
         *(f"atomic_fraction_{element}" for element in elements),
