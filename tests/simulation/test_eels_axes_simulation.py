@@ -199,6 +199,30 @@ def test_gain_and_noise_are_read_off_the_spectra(name):
     assert all(f.contradicts() == (gain != 1.0) for f in found)
 
 
+def test_errors_of_amplitudes_need_the_gain_of_wide_sums():
+    """A spread of 1.2 channels takes three quarters off a channel's variance and nothing off an edge's."""
+    rng = np.random.default_rng(17)
+    gain, spread, draws = 4.0, 1.2, 1200
+    energy = 450 + 0.5 * np.arange(500)
+    columns = np.stack([(energy / 500) ** -3.0, (energy / 500) ** -3.0 * np.log(energy / 500),
+                        (energy > 534) * (energy / 534) ** -3.0], axis=1)  # fmt: skip
+    columns = gaussian_filter1d(columns, spread, axis=0)
+    expected = columns @ [400.0, 0.0, 120.0]
+    counts = gain * gaussian_filter1d(
+        rng.poisson(expected, (draws, energy.size)).astype(float), spread, axis=-1
+    )
+    noise = detector.estimate_noise(Spectra(counts.reshape(30, 40, -1)), {})
+    inside = slice(20, -20)
+    weighted = columns[inside] / (noise.gain * gain * expected[inside])[:, None]
+    inverse = np.linalg.inv(columns[inside].T @ weighted)
+    found = counts[:, inside] @ weighted @ inverse
+    ratio = np.std(found[:, 2]) / np.sqrt(inverse[2, 2])
+    single = np.mean(np.var(counts[:, inside], axis=0) / (gain * expected[inside])) / gain
+    print(f"scatter over stated error {ratio:.3f}; variance of single channels over the gain's {single:.3f}")
+    assert ratio == pytest.approx(1.0, abs=0.08)
+    assert single == pytest.approx(1 / (2 * spread * np.sqrt(np.pi)), rel=0.05)
+
+
 def test_one_spectrum_tells_its_gain():
     gains = []
     for seed in range(8):

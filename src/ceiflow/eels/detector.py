@@ -33,7 +33,7 @@ SECOND, THIRD = np.array([1.0, -2.0, 1.0]), np.array([1.0, -3.0, 3.0, -1.0])
 # Sum of the squared correlations of second differences of white noise: 1, -4/6, 1/6 on either side.
 SECOND_CORRELATION = 1 + 2 * ((4 / 6) ** 2 + (1 / 6) ** 2)
 # Levels of counts that are told apart: classes of pixels times stretches of channels.
-PIXEL_CLASSES, STRETCHES = 8, 40
+PIXEL_CLASSES, MOST_STRETCHES, LEAST_STRETCHES = 8, 40, 8
 # Pixels that are looked at, in pieces of so many neighbours.
 PIECE, PIECES = 256, 48
 # An estimate that is less certain than this (relative) is none.
@@ -135,7 +135,7 @@ def estimate_noise(
     )
     pairs = core.shape[0] * core.shape[1] > 1
     pixels = core.shape[0] * core.shape[1]
-    if core.shape[2] < 4 * STRETCHES:
+    if _stretches(core.shape[2]) < LEAST_STRETCHES:
         return NoiseEstimate(reason=f"{core.shape[2]} channels are too few to see the noise")
     table = _collect(core, dead, pairs)
     if table is None:
@@ -161,7 +161,7 @@ def estimate_noise(
     level = float(np.median(mean))
     # So many differences cannot tell more: normal noise (neighbouring second differences are correlated), and
     # the heavier tails of few counts.
-    seen = float(number.sum()) * (core.shape[2] // STRETCHES)
+    seen = float(number.sum()) * (core.shape[2] // _stretches(core.shape[2]))
     least = (2 * SECOND_CORRELATION + 1 / max(level, 1e-3)) / seen
     covariance[0, 0] = max(covariance[0, 0], least * solution[0] ** 2)
     expected = gain * level + read**2
@@ -211,24 +211,28 @@ def _collect(
 
 def _differences(block: np.ndarray, pairs: bool) -> tuple[np.ndarray, ...]:
     """Level of each pair of pixels; by stretch its mean and its mean squares of both differences."""
-    size = block.shape[1] // (STRETCHES * WIDE) * (STRETCHES * WIDE)
-    size = size or block.shape[1] // STRETCHES * STRETCHES
-    block = block[:, :size]
+    number = _stretches(block.shape[1])
+    block = block[:, : block.shape[1] // WIDE * WIDE]
     step = block[1:] - block[:-1] if pairs else block
     mean = 0.5 * (block[1:] + block[:-1]) if pairs else block
     single = step[:, 2:] - 2 * step[:, 1:-1] + step[:, :-2]
-    summed = step[:, : size // WIDE * WIDE].reshape(step.shape[0], -1, WIDE).sum(2)
+    summed = step.reshape(step.shape[0], -1, WIDE).sum(2)
     wide = summed[:, 3:] - 3 * summed[:, 2:-1] + 3 * summed[:, 1:-2] - summed[:, :-3]
     return (
         mean.mean(1),
-        _by_stretch(mean),
-        _by_stretch(single**2),
-        _by_stretch(wide**2),
+        _by_stretch(mean, number),
+        _by_stretch(single**2, number),
+        _by_stretch(wide**2, number),
     )
 
 
-def _by_stretch(values: np.ndarray) -> np.ndarray:
-    ends = np.linspace(0, values.shape[1], STRETCHES + 1).astype(int)[:-1]
+def _stretches(channels: int) -> int:
+    """How many stretches there are, each with two wide differences at least."""
+    return min((channels // WIDE - THIRD.size + 1) // 2, MOST_STRETCHES)
+
+
+def _by_stretch(values: np.ndarray, number: int) -> np.ndarray:
+    ends = np.linspace(0, values.shape[1], number + 1).astype(int)[:-1]
     widths = np.diff(np.append(ends, values.shape[1]))
     return np.add.reduceat(values, ends, axis=1) / widths
 
@@ -248,11 +252,6 @@ def _factor(spread: float, width: int, difference: np.ndarray) -> float:
     middle = both.size // 2
     near = np.abs(lag) <= middle
     return float(np.sum(both[middle + lag[near]] * correlation[near]))
-
-
-def noise_correlation(spread: float) -> float:
-    """Share of a channel's variance that a point spread leaves, sum(h^2); 1 without one."""
-    return _factor(spread, 1, np.ones(1))
 
 
 def _line(
@@ -294,7 +293,7 @@ def _line(
     count = np.concatenate([kind[1] for kind in kinds]).astype(float)
     good = design[:, 0] > 0
     design, target, count = design[good], target[good], count[good]
-    if target.size < 20 or not np.any(target > 0):
+    if target.size < LEAST_STRETCHES or not np.any(target > 0):
         return None
     solution = np.array([np.median(target / design[:, 0]), 0.0])
     for _ in range(12):

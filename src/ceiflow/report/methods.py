@@ -87,7 +87,12 @@ def _spectra(config: dict, axes: Mapping[str, int]) -> list[str]:
     detector = _part(config, "detector")
     if detector:
         kind = "a counting detector" if detector.get("counting") else "an integrating detector"
-        text.append(f"Errors assume {kind} of gain {plain(detector.get('gain', 1))} (counts per electron).")
+        text.append(
+            f"Errors assume {kind} of gain {plain(detector.get('gain', 1))} (counts per electron), unless "
+            "the scatter of an acquisition's own spectra (variance against mean, between neighbouring pixels "
+            "and channels) says otherwise; the page of its cell tells. Coincidence loss and errors of the gain "
+            "reference are assumed to be absent."
+        )
     return text
 
 
