@@ -90,8 +90,8 @@ def _spectra(config: dict, axes: Mapping[str, int]) -> list[str]:
         text.append(
             f"Errors assume {kind} of gain {plain(detector.get('gain', 1))} (counts per electron), unless "
             "the scatter of an acquisition's own spectra (variance against mean, between neighbouring pixels "
-            "and channels) says otherwise; the page of its cell tells. Coincidence loss and errors of the gain "
-            "reference are assumed to be absent."
+            "and channels) says otherwise; the page of its cell tells. Coincidence loss and errors of the "
+            "gain reference are assumed to be absent."
         )
     return text
 
