@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install slurm demo test lint format lock clean
+.PHONY: help install slurm simulation demo test lint format lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -33,6 +33,12 @@ install: $(VENV)/installed ## .venv with everything that is pinned
 
 slurm: $(VENV)/installed ## the Slurm executor plugin, as an extra
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-slurm.lock
+
+simulation: $(VENV)/installed ## multislice images (abTEM, an extra) of layers with a known thickness, measured
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-simulation.lock
+	$(BIN)/python benchmarks/layer/multislice.py waves simulation
+	$(BIN)/python benchmarks/layer/multislice.py measure simulation
+	$(BIN)/python benchmarks/layer/multislice.py table simulation
 
 demo: $(VENV)/installed ## the demo study, from raw files to its page
 	$(BIN)/snakemake --cores $(CORES) --quiet progress rules
@@ -56,9 +62,11 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 lock: $(VENV)/installed ## pin anew what pyproject.toml allows
 	$(LOCK) --upgrade --extra demo --extra dev -o requirements.lock
 	$(LOCK) --constraints requirements.lock --extra slurm -o $(VENV)/slurm.lock
-	# Only what the extra adds: the rest is in requirements.lock.
+	$(LOCK) --constraints requirements.lock --extra simulation -o $(VENV)/simulation.lock
+	# Only what an extra adds: the rest is in requirements.lock.
 	awk 'NR == FNR {if (/^[^ ]/) known[$$1] = 1; next} /^[^ ]/ {keep = !($$1 in known)} keep' requirements.lock $(VENV)/slurm.lock > requirements-slurm.lock
+	awk 'NR == FNR {if (/^[^ ]/) known[$$1] = 1; next} /^[^ ]/ {keep = !($$1 in known)} keep' requirements.lock $(VENV)/simulation.lock > requirements-simulation.lock
 
 clean: ## results, logs, timings and the demo's raw files; not .venv
-	rm -rf .snakemake raw/demo truth logs benchmarks/*/*.tsv
+	rm -rf .snakemake raw/demo truth logs simulation benchmarks/*/*.tsv
 	find results -mindepth 1 ! -name README.md -delete

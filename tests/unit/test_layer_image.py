@@ -73,37 +73,63 @@ def test_pristine_images_of_like_settings_only(tmp_path):
     assert len(entries) == 5
     found = bias.calibrate(entries, 90.0, 0.2036, False)
     assert found.n == 2
-    # Half is taken off, drawn towards zero by what is known beforehand; the other half is an error.
-    assert 0.15 < found.offset_nm < 0.25
-    assert found.kept_nm == pytest.approx(found.offset_nm)
+    # What simulated slabs have as well is taken off, and half of the rest; the scatter is pooled.
+    alone = bias.calibrate([], 90.0, 0.2036, False).offset_nm
+    assert found.offset_nm == pytest.approx((0.5 + alone) / 2)
+    assert found.left_nm == pytest.approx(0.5 - found.offset_nm)
+    assert found.transfer_nm > (0.5 - alone) / np.sqrt(12)
+    assert 0.08 < found.scatter_nm < 0.2
+    assert found.offset_sd_nm == pytest.approx(found.scatter_nm / np.sqrt(2))
     assert bias.calibrate(entries, None, 0.2036, False).n == 0
     assert bias.calibrate(entries, 500.0, 0.2036, False).n == 0
 
 
-def test_one_pristine_image_is_not_trusted_and_a_strange_one_among_many_hardly_counts(tmp_path):
-    none = bias.calibrate([], 80.0, 0.2036, False)
-    assert (none.offset_nm, none.n) == (0.0, 0)
-    entries = bias.read([pristine(tmp_path / "a.json", 1.0, 80)])
-    one = bias.calibrate(entries, 80.0, 0.2036, False)
-    assert one.offset_nm < 0.4
-    assert one.bare_nm > 0.4
-    many = bias.read([pristine(tmp_path / f"{i}.json", 0.3 + 0.02 * i, 80) for i in range(5)])
-    calm = bias.calibrate(many, 80.0, 0.2036, False)
-    strange = bias.calibrate(
-        [*many, *bias.read([pristine(tmp_path / "b.json", 5.0, 80)])], 80.0, 0.2036, False
+def test_without_pristine_images_the_simulated_bias_stands_in(tmp_path):
+    none = bias.calibrate([], 150.0, 0.2036, False)
+    assert none.n == 0
+    assert none.n_behind == bias.SIMULATED_BARE
+    assert -0.4 < none.offset_nm < 0.1
+    one = bias.calibrate(bias.read([pristine(tmp_path / "a.json", 1.0, 150)]), 150.0, 0.2036, False)
+    assert one.offset_nm + one.left_nm == pytest.approx(1.0)
+    assert one.offset_sd_nm == pytest.approx(one.scatter_nm)
+    # Far out of focus nothing was simulated: what is not known grows.
+    far = bias.calibrate([], 900.0, 0.2036, False)
+    assert far.scatter_nm > 2 * bias.calibrate([], 300.0, 0.2036, False).scatter_nm
+    unknown = bias.calibrate([], None, 0.2036, False)
+    assert unknown.offset_nm == 0
+    assert unknown.scatter_nm > none.scatter_nm
+
+
+def test_limit_grows_with_few_pristine_images_and_scatter(tmp_path):
+    def limit(gaps, dose=400.0, defocus=80.0):
+        paths = [pristine(tmp_path / f"{i}.json", gap, defocus) for i, gap in enumerate(gaps)]
+        found = bias.calibrate(bias.read(paths), defocus, 0.2036, False)
+        return bias.limit_of(found, defocus, 300.0, 0.2036, 0.4, 0.0, 0.0, dose)
+
+    terms = ("fresnel", "delocalisation", "window", "pristine")
+    calm, wild, alone = limit([0.1, 0.2, 0.3, 0.2]), limit([0.1, 2.0, -1.0, 1.2]), limit([0.2])
+    assert wild["total_nm"] > calm["total_nm"]
+    assert calm["factor"] == pytest.approx(np.sqrt(1.25))
+    assert alone["factor"] == pytest.approx(np.sqrt(2.0))
+    assert calm["total_nm"] == pytest.approx(
+        calm["factor"] * max(calm[f"{name}_nm"] for name in terms) + calm["bare_mean_nm"]
     )
-    assert abs(strange.offset_nm - calm.offset_nm) < 0.1
-    assert calm.bare_nm < strange.bare_nm < 0.5
-    assert calm.offset_sd_nm < one.offset_sd_nm < none.offset_sd_nm
+
+
+def test_absence_is_not_claimed_at_a_dose_that_does_not_show_carbon():
+    found = bias.calibrate([], 40.0, 0.2036, False)
+    dim = bias.limit_of(found, 40.0, 300.0, 0.2036, 1.0, 0.0, 0.0, 100.0)
+    assert dim["total_nm"] is None
+    assert "too few" in dim["reason"]
+    assert bias.limit_of(found, 40.0, 300.0, 0.2036, 1.0, 0.0, 0.0, 500.0)["total_nm"] > 0
+    assert bias.limit_of(found, None, 300.0, 0.2036, 1.0, 0.0, 0.0, 500.0)["total_nm"] is None
 
 
 def test_terms_of_the_systematic_error():
     found = bias.calibrate([], 80.0, 0.2, False)
     terms = bias.systematic_terms(found, {"fresnel_nm": 0.4, "delocalisation_nm": 0.8}, 0.6)
-    assert set(terms) == {"pristine_mean", "image_scatter", "fresnel", "delocalisation", "hull"}
-    assert terms["fresnel"] == pytest.approx(0.1)
-    unknown = bias.systematic_terms(found, {"fresnel_nm": None, "delocalisation_nm": None})
-    assert unknown["fresnel"] == unknown["delocalisation"] == 0
+    assert set(terms) == {"bias", "image_scatter", "transfer", "fresnel", "delocalisation", "hull"}
+    assert terms["image_scatter"] == found.scatter_nm
 
 
 def test_errors_of_a_thin_rim_stay_below_its_limit():

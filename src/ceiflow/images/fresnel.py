@@ -17,6 +17,8 @@ _SLOPES_NM = np.array([0.1, 0.3, 0.7, 1.5])
 _ROUND_NM = np.array([2.0, 6.0])
 
 
+# At many electrons the texture of a fringe's tails draws the first contour this far outside of a bare edge.
+DEEP_NM = 1.4
 # Fresnel lengths tried where the defocus is not known: up to 300 nm at 300 kV.
 FRINGES_NM = (0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 
@@ -68,7 +70,12 @@ def edge_profiles(fringe_nm: float, blur_nm: float) -> tuple[np.ndarray, np.ndar
 
 
 def fit_edge(
-    position_nm: np.ndarray, profile: np.ndarray, error: np.ndarray, fringe_nm: float, blur_nm: float
+    position_nm: np.ndarray,
+    profile: np.ndarray,
+    error: np.ndarray,
+    fringe_nm: float,
+    blur_nm: float,
+    reach_nm: float = 0.6,
 ):
     """Least squares over the edges of `edge_profiles` and their place.
 
@@ -80,13 +87,15 @@ def fit_edge(
         sqrt(wavelength x defocus).
     blur_nm : float
         Scatter of the first contour about the true edge, and other blur.
+    reach_nm : float
+        Shifts up to this size are tried, or of 2.5 fringes.
 
     Returns
     -------
     EdgeFit
     """
     x, profiles = edge_profiles(round(fringe_nm, 3), round(blur_nm, 3))
-    reach = max(0.6, 2.5 * fringe_nm)
+    reach = max(reach_nm, 2.5 * fringe_nm)
     shifts = np.arange(-reach, reach + 0.01, 0.04)
     weight = 1 / (error**2 + 0.005**2)
     target = profile * np.sqrt(weight)
@@ -124,7 +133,7 @@ def edge_shift(
     deep : bool
         Look further inside: for a first contour that may lie well outside the edge.
     """
-    inner, outer = -((2.7 if deep else 0.9) * fringe_nm + 0.7), 2.5 * fringe_nm + 1.2
+    inner, outer = -((2.7 if deep else 0.9) * fringe_nm + (DEEP_NM if deep else 0.7)), 2.5 * fringe_nm + 1.2
     near = (distance_nm > inner) & (distance_nm < outer)
     if near.sum() < 400:
         return None
@@ -140,7 +149,7 @@ def edge_shift(
     error = np.sqrt(np.maximum(square[good] / count[good] - mean**2, 1e-8) / count[good] * 4)
     if good.sum() < 8:
         return None
-    return fit_edge(where, mean, error, fringe_nm, 0.15)
+    return fit_edge(where, mean, error, fringe_nm, 0.15, DEEP_NM if deep else 0.6)
 
 
 def signed_distance(values: np.ndarray, level: float) -> np.ndarray:

@@ -18,6 +18,8 @@ from ceiflow.layer.kernels import basis
 FloatArray = NDArray[np.float64]
 
 X_IN, THICKNESS = 0, 1
+#: A segment stops when a step wins less than this of its chi-square per degree of freedom.
+CONVERGED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,11 @@ def fit(
         model = _predict(columns, layer, local, amplitude, linear_columns(batch.particle))
         return cost_of(model.transpose(1, 0, 2).reshape(data.shape), local)
 
+    if not shared and iterations:
+        local = _each(
+            kind, batch, local, blur, amplitude, prior_x, thickness_range, free_thickness, iterations
+        )
+        iterations = 0
     damping, current = 1e-3, blocks(local, blur, amplitude)
     for _ in range(iterations):
         cost, gll, gl, gls, gss, gs = current
@@ -321,6 +328,48 @@ def fit(
         kind, local, float(blur), amplitude, cost, np.sum(weight > 0, axis=1).astype(float), covariance,
         -covariance @ gls, shared_covariance, tuple(shared),
     )  # fmt: skip
+
+
+def _each(kind, batch, local, blur, amplitude, prior_x, thickness_range, free_thickness, iterations):
+    """Local parameters of segments that share nothing: each has its own damping, and stops by itself."""
+    local, left, damping = local.copy(), np.arange(len(batch.x)), np.full(len(batch.x), 1e-3)
+    mean, precision = (0.0, 0.0) if prior_x is None else (prior_x[0], prior_x[1] ** -2)
+    slices = linear_columns(batch.particle)
+
+    def cost_of(part, model, local):
+        return (
+            np.einsum("skb,skb->k", part.weight, (part.y - model) ** 2)
+            + precision * (local[:, X_IN] - mean) ** 2
+        )
+
+    for _ in range(iterations):
+        part, now = batch.select(left), local[left]
+        model, jacobian, _ = _derivatives(kind, part, now, blur, amplitude, (), free_thickness)
+        weight = part.weight.transpose(1, 0, 2).reshape(model.shape)
+        residual = part.y.transpose(1, 0, 2).reshape(model.shape) - model
+        weighted = (jacobian * weight[..., None]).transpose(0, 2, 1)
+        normal, right = weighted @ jacobian, (weighted @ residual[..., None])[..., 0]
+        normal[:, X_IN, X_IN] += precision
+        right[:, X_IN] += precision * (mean - now[:, X_IN])
+        if not free_thickness:
+            normal[:, THICKNESS, THICKNESS] = 1.0
+        cost = np.sum(weight * residual**2, axis=1) + precision * (now[:, X_IN] - mean) ** 2
+        diagonal = np.einsum("kii->ki", normal)
+        damped = normal + (damping[left][:, None] * diagonal)[:, :, None] * np.eye(normal.shape[1])
+        trial = now + _solve(damped, right)
+        trial[:, THICKNESS] = np.clip(trial[:, THICKNESS], *thickness_range)
+        trial = solve_linear(kind, part, trial, blur, amplitude)
+        columns, layer = _columns(kind, part, trial[:, X_IN], trial[:, THICKNESS], blur)
+        gain = cost - cost_of(part, _predict(columns, layer, trial, amplitude, slices), trial)
+        better = gain >= 0
+        local[left[better]] = trial[better]
+        damping[left] = np.where(better, np.maximum(damping[left] / 5, 1e-9), damping[left] * 8)
+        # A thousandth of a unit of chi-square is a thirtieth of a standard deviation.
+        enough = CONVERGED * np.maximum(1.0, cost / np.maximum(np.sum(weight > 0, axis=1), 1))
+        left = left[~((better & (gain < enough)) | (damping[left] > 1e8))]
+        if not len(left):
+            break
+    return local
 
 
 def _arrow_step(gll, gl, gls, gss, gs, damping):

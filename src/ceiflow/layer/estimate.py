@@ -27,6 +27,9 @@ FloatArray = NDArray[np.float64]
 LEAST_CHI2_GAIN = 20.0
 #: What the grid of pixels and edges that no Gaussian blurs add to the error of each segment, in pixels.
 SHAPE_PIXELS = 0.03
+#: Segments that blur and amplitude are taken from, at most: they are the same for all, and a wide image has
+#: hundreds.
+MOST_JOINT = 60
 #: A film behind the particle loses less than this share of its counts where the particle is.
 LEAST_DROP = 0.5
 NO_AMPLITUDE = (
@@ -162,8 +165,9 @@ def _from_profile(
     fitted = _p.fit_segments(kind, batch, mean, mean.amplitude, pixel_nm, limits)
     covered = np.ones(len(batch.x), dtype=bool) if covered is None else covered
     for _ in range(5):
-        part = batch.select(np.flatnonzero(covered))
-        begin = _subset(fitted, covered)
+        chosen = _some_of(covered)
+        part = batch.select(np.flatnonzero(chosen))
+        begin = _subset(fitted, chosen)
         joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits, blurs)
         taken = None if particle is None else _taken(joint, particle, species)
         if taken is None and not _p.amplitude_quality(joint) < _p.AMPLITUDE_RELATIVE_SD:
@@ -203,6 +207,14 @@ def _taken(joint: Fit, particle: Fit, species: list[Species]) -> Amplitude | Non
         factor = float(np.sum(taken.values) / np.sum(joint.amplitude))
         thickness = 0.5 * (thickness + seen / max(factor, 1e-3))
     return taken
+
+
+def _some_of(covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The covered segments, thinned evenly where there are more than the shared parameters need."""
+    where = np.flatnonzero(covered)
+    chosen = np.zeros(len(covered), dtype=bool)
+    chosen[where[np.unique(np.linspace(0, len(where) - 1, MOST_JOINT).astype(int))]] = True
+    return chosen if len(where) > MOST_JOINT else covered
 
 
 def _subset(fitted: Fit, keep: NDArray[np.bool_]) -> Fit:

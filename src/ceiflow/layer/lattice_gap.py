@@ -6,23 +6,28 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from ceiflow.layer.bias import Bias, calibrate, systematic_terms
+from ceiflow.layer.bias import Bias, calibrate, limit_of, systematic_terms
 from ceiflow.layer.gap import Gap, by_segment, edge_noise_nm, outer_distances
 from ceiflow.layer.image import Seen, _known, without_limit
 from ceiflow.layer.segments import Segments, divide
 from ceiflow.layer.summary import Trace
-from ceiflow.layer.surface import Surface, trace_surface
+from ceiflow.layer.surface import Surface, stretches, trace_surface
 from ceiflow.study.measurements import Measurement, not_identifiable
 
 AMORPHOUS = "layer_amorphous_fraction"
-#: Without a defocus a gap counts as a layer from here: more than the displacement of fringes at most defoci.
+#: Without a defocus a gap counts as a layer from here: more than the displacement of fringes at most
+#: defoci.
 SURE_NM = 5.0
 #: A crystal whose fringes fill less than this share of their convex hull is one that shows them in patches.
 LEAST_SOLIDITY = 0.7
 #: Smoothing of the hull of carbon black's patches, and how far the hull is from the surface (one sigma).
 HULL_BLUR_NM, HULL_SYS_NM = 0.5, 0.6
+#: The hull bridges a gap between particles where there is no matter so far inside of it.
+BRIDGE_NM = 1.0
 #: What lies between crystals closer than this belongs to both.
 FACING_NM = 5.0
+#: Samples of vacuum from which its noise tells the dose.
+LEAST_VACUUM = 200
 #: Contour points a sample of the layer's map is compared with stand this many apart.
 POINTS_APART = 4
 
@@ -56,6 +61,8 @@ def measure(image, pixel_nm: float, header, config: dict, bare: list[dict]) -> S
         return _nothing(f"no lattice: {lattice.notes.get('reason') or 'no fringes found'}", entry)
     patchy = _is_patchy(lattice)
     surface = _surface(lattice, settings, patchy)
+    if patchy:
+        surface = _on_matter(surface, matter)
     segments = divide(surface, settings["segment_nm"])
     if not len(segments):
         return _nothing("no surface with room for a layer in view", entry, lattice)
@@ -70,13 +77,15 @@ def measure(image, pixel_nm: float, header, config: dict, bare: list[dict]) -> S
     gap = by_segment(depths, segments, float(noise), width, surface.step_nm)
     entry |= {"patchy": patchy, "n_segments": len(segments)} | _gap_entry(gap, segments)
     bias = calibrate(bare, defocus, lattice.notes["smallest_spacing_nm"], patchy)
-    limit = images.detection_limit(
+    limit = limit_of(
+        bias,
         defocus,
         energy,
         lattice.notes["smallest_spacing_nm"],
         lattice.notes["window_nm"],
         settings["tilt_mrad"],
-        pristine_sd_nm=float(np.hypot(bias.bare_nm, HULL_SYS_NM if patchy else 0.0)),
+        HULL_SYS_NM if patchy else 0.0,
+        _dose(image, matter, pixel_nm, header),
     )
     entry |= {"detection_limit": limit, "bias": asdict(bias)}
     seen = _seen(gap, surface, segments, matter, lattice, limit, bias, entry, patchy)
@@ -86,17 +95,37 @@ def measure(image, pixel_nm: float, header, config: dict, bare: list[dict]) -> S
     return seen
 
 
+def _dose(image, matter, pixel_nm: float, header) -> float | None:
+    """Dose in e/A^2: as stated, else from the counting noise of the vacuum, whatever the gain."""
+    stated = _known(header, "dose_e_per_A2")
+    if stated is not None:
+        return stated
+    vacuum = matter.maps.get("vacuum")
+    if vacuum is None or np.count_nonzero(vacuum) < LEAST_VACUUM:
+        return None
+    rows, columns = np.nonzero(vacuum)
+    # The upper left pixel of every sample, and its neighbour in the same sample, or the next one.
+    one, two = (image[rows * matter.bin, columns * matter.bin + k * (matter.bin > 1)] for k in (0, 1))
+    if matter.bin == 1:
+        two = image[rows, np.minimum(columns + 1, image.shape[1] - 1)]
+    deviation = 1.4826 * float(np.median(np.abs(one - two))) / np.sqrt(2)
+    mean = float(np.mean(one))
+    if not (mean > 0 and deviation > 0):
+        return None
+    return (mean / deviation) ** 2 / (100 * pixel_nm**2)
+
+
 def _nothing(reason: str, entry: dict, lattice=None) -> Seen:
     values = None if lattice is None else np.asarray(lattice.values)
     return Seen(None, reason, not_identifiable("layer", AMORPHOUS, reason), lattice=values, entry=entry)
 
 
 def _surface(lattice, settings, patchy: bool) -> Surface:
-    """Contour of the crystal, or of the convex hull of its patches."""
+    """Contour of the crystal, or of its patches together."""
     values, level = lattice.values, lattice.level
     if patchy:
         patches = (values > level) & lattice.maps.get("crystal", True)
-        values, level = _hull(patches, HULL_BLUR_NM / lattice.step_nm), 0.5
+        values, level = _outline(patches, lattice.step_nm), 0.5
     # Near the frame the field knows part of its window only.
     margin = 1.0 if lattice.valid is None else max(1.0, float(np.argmax(lattice.valid.any(axis=1))))
     return trace_surface(
@@ -124,7 +153,7 @@ def _reconstructed(lattice, settings) -> dict:
 def _is_patchy(lattice) -> bool:
     """Whether the fringes come and go, as those of turbostratic carbon do with the bending of its layers.
 
-    Such particles are taken for round: their surface is that of the patches' convex hull.
+    Their surface is the convex hull of all patches where it stands on matter.
     """
     from skimage.morphology import convex_hull_image
 
@@ -134,14 +163,26 @@ def _is_patchy(lattice) -> bool:
     return bool(patches.any()) and patches.sum() < LEAST_SOLIDITY * convex_hull_image(patches).sum()
 
 
-def _hull(mask, width):
+def _outline(patches, step_nm: float):
     """Convex hull of the patches, blurred so that it has a sub-pixel contour."""
     from scipy.ndimage import gaussian_filter
     from skimage.morphology import convex_hull_image
 
-    if not mask.any():
-        return mask.astype(float)
-    return gaussian_filter(convex_hull_image(mask).astype(float), max(width, 1.0), mode="nearest")
+    if not patches.any():
+        return patches.astype(float)
+    width = max(HULL_BLUR_NM / step_nm, 1.0)
+    return gaussian_filter(convex_hull_image(patches).astype(float), width, mode="nearest")
+
+
+def _on_matter(surface: Surface, matter) -> Surface:
+    """Without the points of the hull that stand in vacuum, where it bridges a gap between particles."""
+    from scipy.ndimage import map_coordinates
+
+    within = (surface.points - surface.normals * (BRIDGE_NM / surface.pixel_size_nm)).T
+    filled = map_coordinates(matter.values, within, order=1, mode="nearest") > matter.level
+    bridging = surface.used & ~filled
+    lost = {**surface.lost_nm, "vacuum": float(bridging.sum() * surface.step_nm)}
+    return replace(surface, stretch=stretches(surface.used & filled, surface.contour), lost_nm=lost)
 
 
 def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patchy) -> Seen:
@@ -160,7 +201,9 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patc
             f"wide fringes end {depth:.2g} nm below the crystal's edge: a reconstructed surface, no layer"
         )
     if patchy:
-        notes.append("fringes in patches: the particle's surface is taken as their convex hull")
+        notes.append(
+            "fringes in patches: the particle's surface is their convex hull, where that is on matter"
+        )
     terms = systematic_terms(bias, limit, HULL_SYS_NM if patchy else 0.0)
     entry["systematic_nm"] = terms
     notes.append(_said(bias, terms))
@@ -200,13 +243,8 @@ def _seen(gap: Gap, surface, segments, matter, lattice, limit, bias, entry, patc
 
 def _said(bias: Bias, terms: dict) -> str:
     """The correction and the systematic error in words."""
-    if bias.n:
-        first = (
-            f"bias of the gap by {bias.n} pristine image(s) at like settings subtracted: "
-            f"{bias.offset_nm:.2g} +- {bias.offset_sd_nm:.2g} nm"
-        )
-    else:
-        first = "no pristine image at like settings: the bias of the gap is part of its error"
+    by = f"{bias.n} pristine image(s) at like settings" if bias.n else "simulated images at this defocus"
+    first = f"bias of the gap by {by} subtracted: {bias.offset_nm:.2g} +- {bias.offset_sd_nm:.2g} nm"
     parts = ", ".join(f"{name.replace('_', ' ')} {value:.2g}" for name, value in terms.items() if value > 0)
     return f"{first}; systematic error in nm: {parts}"
 

@@ -15,11 +15,16 @@ from ceiflow.study.measurements import not_identifiable
 from ceiflow.units import electron_wavelength_nm
 
 #: Pixels of the profile: fine against any rim, coarse against noise and Fresnel fringes of small defocus.
-PROFILE_PIXEL_NM, LARGEST_SIDE = 0.5, 640
+PROFILE_PIXEL_NM, LARGEST_SIDE, SMALLEST_SIDE = 0.5, 640, 128
 #: Contrast of a nm of Li2CO3 relative to a nm of layered oxide: mass thickness in bright field (2.11 to
 #: 4.7 g/cm^3); in dark field density times the mean atomic number to the power 0.7, about 0.25.
 REFERENCE_RATIO = {"tem": 0.45, "adf": 0.25, "hrtem": 0.45}
 FEWEST_COUNTS = 1e-3
+#: Segments of the first look, in those of the second; and how far the second one looks, in the thickest
+#: layer.
+LONG_SEGMENTS, REACH = 6.0, 1.5
+#: Share of the Fresnel fringe's width by which it may shift the rim's edges: they are fitted without it.
+FRESNEL_SHARE = 0.25
 
 
 def measure(image, pixel_nm: float, header, config: dict) -> Seen:
@@ -35,7 +40,9 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
     settings = {**config["layer"], **{"max_thickness_nm": config["images"]["max_thickness_nm"]}}
     reason = "no lattice in this kind of image"
     amorphous = not_identifiable("layer", "layer_amorphous_fraction", reason)
-    factor = int(max(np.ceil(PROFILE_PIXEL_NM / pixel_nm), np.ceil(max(image.shape) / LARGEST_SIDE)))
+    # In a narrow view the profile's pixels are narrower.
+    wanted = min(PROFILE_PIXEL_NM, min(image.shape) * pixel_nm / SMALLEST_SIDE)
+    factor = int(max(1, np.ceil(wanted / pixel_nm), np.ceil(max(image.shape) / LARGEST_SIDE)))
     values = _contrast(_pooled(image, factor), header.modality == "adf")
     step = pixel_nm * factor
     variance = _own_variance(values)
@@ -48,7 +55,7 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
         reference_ratio=ratio, dense_ratio=ratio,
     )  # fmt: skip
     choice = Choice(values, variance, *split, [species], "brightness")
-    found = find_layer(choice, step, settings)
+    found = _found(choice, step, settings)
     seen = Seen(None, found.reason, amorphous, float(found.segments.length_nm.sum()), notes=list(found.notes))
     seen.entry = {"pixel_nm": step, "segment_nm": found.segment_nm}
     if found.trace is None:
@@ -66,6 +73,18 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
         "significance": profile.significance,
     }
     return seen
+
+
+def _found(choice: Choice, step: float, settings: dict):
+    """The layer, its profile cut to where a first look, in long segments, has it."""
+    length = LONG_SEGMENTS * settings["segment_nm"]
+    first = find_layer(choice, step, {**settings, "segment_nm": length})
+    trace = first.trace
+    if trace is None or not trace.present.any() or first.profile.amplitude_source != "profile":
+        return find_layer(choice, step, settings)
+    thickest = float(np.nanmax(trace.thickness_nm[trace.present]))
+    reach = min(settings["max_thickness_nm"], REACH * thickest + 4 * first.profile.blur_nm + 4 * step)
+    return find_layer(choice, step, {**settings, "max_thickness_nm": reach})
 
 
 def _bare(trace: Trace) -> Trace:
@@ -108,4 +127,8 @@ def _limited(trace: Trace, seen: Seen, header) -> dict:
         return without_limit({"thickness_nm": trace.thickness_nm, "std_nm": trace.std_nm}, 5.0)
     fringe = float(np.sqrt(electron_wavelength_nm(energy) * abs(defocus)))
     limit = np.maximum(trace.lod_nm, fringe)
-    return {"lod_nm": limit, "present": trace.present & (trace.thickness_nm > limit)}
+    return {
+        "lod_nm": limit,
+        "present": trace.present & (trace.thickness_nm > limit),
+        "sys_nm": float(np.hypot(trace.sys_nm, FRESNEL_SHARE * fringe)),
+    }

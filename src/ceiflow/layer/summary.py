@@ -227,6 +227,10 @@ def _mean_covered(trace, t, length, present, covariance, limit):
     value, error = _weighted_mean(t[present], length[present], covariance[np.ix_(present, present)])
     extra = _coverage_shift(t[present], length[present]) if trace.partly_covered else 0.0
     value += extra
+    if limit is not None and value < limit:
+        # Some segments have a smaller limit than the surface as a whole.
+        said = f"{n} of {len(t)} segments above their own limits, at {value:.2g} nm in the mean"
+        return bounded("layer", "layer_thickness_nm", limit, n=len(t), note=said)
     systematic = _systematic(trace, value, extra)
     return Measurement("layer", "layer_thickness_nm", value, error, systematic, limit, "identified", n)
 

@@ -45,7 +45,7 @@ class Surface:
     pixel_size_nm, step_nm : float
         Pixel of the field, distance between contour points.
     lost_nm : dict
-        Length left out by reason: `frame`, `facing`.
+        Length left out by reason: `frame`, `facing`; from images of carbon black also `vacuum`.
     """
 
     points: FloatArray
@@ -148,7 +148,7 @@ def trace_surface(
         position_nm=(np.arange(len(contour)) + 0.5) * step_nm,
         radius_nm=np.concatenate([part[2] for part in parts]) * pixel_size_nm,
         contour=contour,
-        stretch=_stretches(~(frame | facing), contour),
+        stretch=stretches(~(frame | facing), contour),
         inside=inside,
         pixel_size_nm=float(pixel_size_nm),
         step_nm=float(step_nm),
@@ -381,7 +381,7 @@ def _start_of_closed(left_out):
     return int((last[0] + 1) % len(left_out))
 
 
-def _stretches(use, contour):
+def stretches(use: NDArray[np.bool_], contour: NDArray[np.intp]) -> NDArray[np.intp]:
     """Numbers of the runs of used points, -1 elsewhere; a run ends with its contour."""
     change = np.ones(len(use), dtype=bool)
     change[1:] = (use[1:] != use[:-1]) | (contour[1:] != contour[:-1])

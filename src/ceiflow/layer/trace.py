@@ -145,9 +145,12 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         profile.present = profile.present & ~beyond
         profile.thickness_nm = np.where(beyond, np.nan, profile.thickness_nm)
         profile.lod_nm = np.where(beyond, np.nan, profile.lod_nm)
-        found.notes.append(
-            f"{int(beyond.sum())} of {len(beyond)} segments: the layer goes on beyond the view"
+        what = (
+            f"{room[beyond].max():.2g} nm of vacuum in view are too few to tell a layer from a slope"
+            if view < needed
+            else "the layer goes on beyond the view"
         )
+        found.notes.append(f"{int(beyond.sum())} of {len(beyond)} segments: {what}")
     found.notes += _line_notes(found)
     found.trace = _trace(found, pixel_nm)
     if profile.amplitude_source == "none":
@@ -337,6 +340,11 @@ def _systematic_nm(profile: Profile, pixel_nm: float) -> float:
     A facet is no slab and a particle no sphere: the truth lies somewhere between the two kernels, evenly, so
     far as is known. Edges that are not blurred by a Gaussian move by some hundredths of a pixel.
     """
-    both = [item["thickness_nm"] for item in profile.compared.values() if np.isfinite(item["thickness_nm"])]
+    # A kernel whose layer is thinner than its own blur did not find it, and says nothing of its thickness.
+    both = [
+        item["thickness_nm"]
+        for item in profile.compared.values()
+        if np.isfinite(item["thickness_nm"]) and item["thickness_nm"] > item["blur_nm"]
+    ]
     between = np.ptp(both) / np.sqrt(12) if len(both) > 1 and profile.present.any() else 0.0
     return float(np.hypot(between, SHAPE_PIXELS * pixel_nm))

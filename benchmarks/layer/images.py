@@ -1,0 +1,360 @@
+"""How near to the truth is the layer in images: phase-object scenes, multislice slabs, measured images.
+
+    python benchmarks/layer/images.py scenes FOLDER        images of simulated particles: FOLDER/scenes.tsv
+    python benchmarks/layer/images.py real FOLDER DATA     measured images, with their overlays: FOLDER/real
+    python benchmarks/layer/images.py page FOLDER          docs/images.md from these and from multislice.py
+
+Truth is the mean thickness along the arc of each analysed segment. Scenes come from `ceiflow.phantom`, bare
+ones of other seeds stand for the pristine images that calibrate the gap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from multislice import DEFOCI_NM, column, measure_one, number, write_rows
+from scipy.spatial import cKDTree
+
+from ceiflow.phantom.geometry import BARE_BELOW_NM, Scene, make_arc, surface_in_view
+from ceiflow.phantom.images import dark_field_image, high_resolution, overview
+from ceiflow.phantom.materials import MATERIALS, mix
+from ceiflow.phantom.optics import Lens
+
+COMPOSITION = {"Li2CO3": 0.35, "ROCO2Li": 0.30, "polyether": 0.25, "LiF": 0.06, "LixPOyFz": 0.04}
+THICKNESSES, DOSES, KINDS = (0.0, 1.0, 2.0, 5.0, 10.0), (100.0, 750.0, 3500.0), ("sphere", "facet")
+#: Pixel in nm, side in pixels, defocus in nm.
+VIEWS = {"hrtem": (0.073, 768, 80.0), "tem": (0.78, 768, 800.0), "adf": (0.6, 384, None)}
+#: Doses of the two kinds of overview.
+OVERVIEW_DOSES = {"tem": (20.0,), "adf": (300.0,)}
+PAGE = Path(__file__).parents[2] / "docs" / "images.md"
+
+
+def make_scene(rng: np.random.Generator, kind: str, thickness: float, bare: float, wide: bool) -> Scene:
+    arc = make_arc(
+        rng, 2000.0 if wide else 160.0, thickness_nm=thickness, sd_nm=0.1 * thickness, bare_fraction=bare,
+        relief_nm=0.5 if wide else 0.15,
+    )  # fmt: skip
+    return Scene(
+        kind=kind,
+        arc=arc,
+        radius_nm=float(rng.uniform(80, 300)),
+        depth_nm=float(rng.uniform(15, 40)) if not wide else 300.0,
+        tilt_rad=float(rng.uniform(0, 0.015)),
+        angle_rad=float(rng.uniform(-0.5, 0.5)),
+    )
+
+
+def take(modality: str, scene: Scene, dose: float, rng: np.random.Generator) -> np.ndarray:
+    pixel, side, defocus = VIEWS[modality]
+    materials = {"oxide": MATERIALS["NMC532"], "skin": MATERIALS["rocksalt"], "layer": mix(COMPOSITION)}
+    if modality == "adf":
+        return dark_field_image(scene, materials, rng, (side, side), pixel, dose).counts
+    lens = Lens(defocus_nm=defocus, dose_e_per_A2=dose)
+    make = high_resolution if modality == "hrtem" else overview
+    return make(scene, materials, lens, rng, (side, side), pixel).counts
+
+
+def measure(job: tuple) -> dict:
+    """One row of scenes.tsv."""
+    modality, truth, dose, kind, bare, repeat, seed, pristine = job
+    rng = np.random.default_rng([seed, round(10 * truth), round(dose), KINDS.index(kind), repeat])
+    pixel, side, defocus = VIEWS[modality]
+    scene = make_scene(rng, kind, truth, bare, modality != "hrtem")
+    image = take(modality, scene, dose, rng)
+    settings = {"dose_e_per_A2": dose, "pixel_size_nm": pixel}
+    if defocus is not None:
+        settings["defocus_nm"] = defocus
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.process_time()
+        read = measure_one(image, settings, Path(folder), pristine, modality)
+        cpu = time.process_time() - begin
+    row = {"modality": modality, "truth_nm": truth, "dose_e_per_A2": dose, "kind": kind, "bare": bare}
+    row |= {"repeat": repeat, "cpu_s": cpu, "summary": read["summary"]}
+    return row | compared(read, surface_in_view(scene, (side, side), pixel))
+
+
+def compared(read: dict, surface: dict[str, np.ndarray]) -> dict:
+    """Segments against the truth along their arc, and the acquisition's own figures."""
+    rows = read["layer"]
+    said = {item["endpoint"]: item for item in read["measurements"]}
+    mean, coverage = said["layer_thickness_nm"], said["layer_coverage"]
+    found = {"status": mean["status"], "reason": read["summary"]["qc_reason"], "n": 0}
+    if not rows:
+        return found
+    # Segments are where their inner edges are; a place of the truth belongs to the nearest one in reach.
+    points = np.c_[column(rows, "inner_row"), column(rows, "inner_column")]
+    position = column(rows, "position_nm")
+    length = float(np.median(np.diff(position))) if len(position) > 1 else 2.0
+    pixel = read["summary"]["metadata"]["pixel_size_nm"]["value"]
+    reach, nearest = cKDTree(points).query(np.c_[surface["row"], surface["column"]])
+    nearest[reach * pixel > 0.6 * length + 1.5] = -1
+    truth = np.array(
+        [np.mean(surface["thickness_nm"][nearest == k]) if (nearest == k).any() else np.nan
+         for k in range(len(rows))]
+    )  # fmt: skip
+    thickness, limit = column(rows, "thickness_nm"), column(rows, "lod_nm")
+    present = np.array([item["present"] == "true" for item in rows])
+    good = np.isfinite(thickness) & np.isfinite(truth)
+    known = good & np.isfinite(limit)
+    error, std = (thickness - truth)[good], column(rows, "thickness_std_nm")[good]
+    covered = truth >= BARE_BELOW_NM
+    both = good & covered & present
+    wrong = number(mean["value"]) - float(truth[both].mean()) if both.any() else float("nan")
+    total = float(np.hypot(number(mean["se_stat"]), number(mean["se_sys"] or "0")))
+    return found | {
+        "n": int(good.sum()),
+        "bias_nm": float(error.mean()) if good.any() else float("nan"),
+        "rmse_nm": float(np.sqrt(np.mean(error**2))) if good.any() else float("nan"),
+        "std_nm": float(np.sqrt(np.mean(std**2))) if good.any() else float("nan"),
+        "bare_n": int((known & (truth < 0.2)).sum()),
+        "false": int((known & present & (truth < 0.2)).sum()),
+        "thick_n": int((known & (truth > 2 * limit)).sum()),
+        "missed": int((known & ~present & (truth > 2 * limit)).sum()),
+        "lod_nm": float(np.nanmedian(limit)) if known.any() else float("nan"),
+        "mean_error_nm": wrong,
+        "mean_se_nm": total,
+        "coverage_error": number(coverage["value"]) - float(covered[good].mean()) if good.any() else None,
+    }
+
+
+def run(folder: Path, modalities: list[str], repeats: int, processes: int) -> list[dict]:
+    """Pristine images first, then scenes that are calibrated by them."""
+    rows: list[dict] = []
+    with ProcessPoolExecutor(processes) as pool:
+        for modality in modalities:
+            doses = OVERVIEW_DOSES.get(modality, DOSES)
+            paths: dict[float, list[Path]] = {dose: [] for dose in doses}
+            if modality == "hrtem":
+                jobs = [
+                    ("hrtem", 0.0, 750.0, kind, 0.0, repeat, 100, ()) for kind in KINDS for repeat in (0, 1)
+                ]
+                for k, row in enumerate(pool.map(measure, jobs)):
+                    path = folder / f"pristine-{k}.json"
+                    path.write_text(json.dumps(row["summary"]), encoding="utf-8")
+                    for dose in doses:
+                        paths[dose].append(path)
+            jobs = [
+                (modality, truth, dose, kind, bare, repeat, 200, tuple(paths[dose]))
+                for truth in THICKNESSES
+                for dose in doses
+                for kind in KINDS
+                for repeat in range(repeats)
+                for bare in ([0.0] if truth < 5 else [0.0, 0.3])
+            ]
+            rows += pool.map(measure, jobs)
+    return [{key: value for key, value in row.items() if key != "summary"} for row in rows]
+
+
+def real(folder: Path, data: Path) -> list[dict]:
+    """Measured images, by the stage that a study runs; overlays and traces beside."""
+    import tifffile
+    from rsciio.digitalmicrograph import file_reader
+
+    from ceiflow.figures import overlay
+
+    soot = tifffile.imread(data / "images/soot_hrtem_rgb.tif")[..., :3].mean(axis=2)
+    survey = file_reader(str(data / "nmc-edge/adf_survey.dm3"))[0]["data"]
+    atomic = file_reader(str(data / "loaders/haadf_multi_signal.dm3"))[0]["data"]
+    images = {
+        "ADF survey of an NMC edge": (survey, 0.32417, "adf"),
+        "HRTEM of soot": (soot, 1 / 18.02, "hrtem"),
+        "HAADF of the readers' tests": (atomic, 0.01775, "adf"),
+    }
+    rows = []
+    for name, (image, pixel, modality) in images.items():
+        place = folder / name.split(" of")[0].replace(" ", "-").lower()
+        begin = time.process_time()
+        settings = {"pixel_size_nm": pixel, "beam_energy_keV": 200.0}
+        read = measure_one(np.asarray(image, np.float32), settings, place, (), modality)
+        said = {item["endpoint"]: item for item in read["measurements"]}["layer_thickness_nm"]
+        rows.append(
+            {
+                "image": name, "status": said["status"], "thickness_nm": number(said["value"]),
+                "lod_nm": number(said["lod"]), "note": said["note"] or "; ".join(read["summary"]["notes"]),
+                "cpu_s": time.process_time() - begin,
+            }
+        )  # fmt: skip
+        for kind, figure in (
+            ("overlay", overlay.layer_overlay_image(place / "overlay", place / "layer")),
+            ("trace", overlay.layer_trace(place / "layer")),
+        ):
+            figure.savefig(place / f"{kind}.png", dpi=150)
+    return rows
+
+
+def _read(path: Path) -> list[dict]:
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def _sum(rows: list[dict], name: str) -> float:
+    return float(np.nansum(column(rows, name)))
+
+
+def _pooled(rows: list[dict]) -> list[str]:
+    """Cells of a line over several images."""
+    used = [row for row in rows if row.get("n") not in ("", "0", None)]
+    if not used:
+        return [str(len(rows)), *["-"] * 9]
+    n, bias, rmse = (column(used, name) for name in ("n", "bias_nm", "rmse_nm"))
+    error, se = column(used, "mean_error_nm"), column(used, "mean_se_nm")
+    told = np.isfinite(error) & np.isfinite(se)
+    inside = np.abs(error[told]) < 1.96 * se[told]
+    wrong = column(used, "coverage_error")
+    limit = column(used, "lod_nm")
+    limit = f"{np.nanmedian(limit):.2g}" if np.isfinite(limit).any() else "-"
+
+    def rate(hits: str, of: str) -> str:
+        return f"{_sum(used, hits):.0f}/{_sum(used, of):.0f}"
+
+    return [
+        str(len(rows)),
+        f"{np.nansum(n * bias) / n.sum():+.2f}",
+        f"{np.sqrt(np.nansum(n * rmse**2) / n.sum()):.2f}",
+        limit,
+        rate("false", "bare_n"),
+        rate("missed", "thick_n"),
+        f"{np.nanmean(error):+.2f}" if told.any() else "-",
+        f"{np.sqrt(np.nanmean(error**2)):.2f}" if told.any() else "-",
+        f"{inside.sum()}/{told.sum()}" if told.any() else "-",
+        f"{np.sqrt(np.nanmean(wrong**2)):.2f}" if np.isfinite(wrong).any() else "-",
+    ]
+
+
+HEAD = (
+    "| {} | images | bias | RMSE | limit | false | missed | mean: bias | RMSE | within 95 % | coverage |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def _table(title: str, groups: dict[str, list[dict]]) -> str:
+    lines = [f"| {name} | " + " | ".join(_pooled(rows)) + " |" for name, rows in groups.items() if rows]
+    return HEAD.format(title) + "\n".join(lines) + "\n"
+
+
+def _by(rows: list[dict], text, *names: str) -> dict[str, list[dict]]:
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(text.format(*(row[name] for name in names)), []).append(row)
+    return groups
+
+
+def _multislice_table(rows: list[dict]) -> str:
+    lines = ["| defocus nm | truth nm | gap - bias - truth: mean, SD | RMSE | limit | called a layer | of |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for defocus in DEFOCI_NM:
+        for truth in dict.fromkeys(row["truth_nm"] for row in rows):
+            here = [r for r in rows if float(r["defocus_nm"]) == defocus and r["truth_nm"] == truth]
+            used = [r for r in here if r["n"] != "0" and r["lod_nm"] not in ("", "nan")]
+            if not used:
+                continue
+            error = column(used, "thickness_nm") - float(truth)
+            rmse, limit = np.sqrt(np.mean(column(used, "rmse_nm") ** 2)), np.median(column(used, "lod_nm"))
+            lines.append(
+                f"| {defocus:g} | {truth} | {error.mean():+.2f}, {error.std(ddof=1):.2f} | {rmse:.2f} | "
+                f"{limit:.1f} | {_sum(used, 'present'):.0f} | {_sum(used, 'n'):.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def page(folder: Path) -> str:
+    """Text of docs/images.md."""
+    scenes, slabs = _read(folder / "scenes.tsv"), _read(folder / "images.tsv")
+    shown = [row for row in slabs if row["name"].startswith("report")]
+    mute = [row for row in shown if row["n"] != "0" and row["lod_nm"] in ("", "nan")]
+    text = INTRODUCTION + _multislice_table(shown)
+    text += f"\n{len(mute)} of {len(shown)} images are below the least dose of their defocus: no absence is "
+    text += f"claimed there. {sum(row['n'] == '0' for row in shown)} gave no edge.\n"
+    text += SCENES
+    for modality in dict.fromkeys(row["modality"] for row in scenes):
+        rows = [row for row in scenes if row["modality"] == modality]
+        groups = {}
+        if modality == "hrtem":
+            groups |= _by(rows, "{} nm, {} e/A²", "truth_nm", "dose_e_per_A2")
+            groups |= _by(rows, "{}", "kind")
+        else:
+            groups |= _by(rows, "{} nm", "truth_nm")
+        groups |= {"whole layer": [r for r in rows if r["bare"] == "0"]}
+        groups |= {"30 % bare": [r for r in rows if r["bare"] != "0"], "all": rows}
+        text += f"\n### {NAMES[modality]}\n\n" + _table("truth", groups)
+    if (folder / "real.tsv").exists():
+        text += REAL + "| image | said | thickness nm | limit nm | why | CPU s |\n|---|---|---|---|---|---|\n"
+        for row in _read(folder / "real.tsv"):
+            value, limit = row["thickness_nm"].replace("nan", ""), row["lod_nm"].replace("nan", "")
+            note = row["note"]
+            text += f"| {row['image']} | {row['status']} | {value} | {limit} | {note} | {row['cpu_s']} |\n"
+    return text
+
+
+NAMES = {"hrtem": "HRTEM: the gap", "tem": "TEM overview: the rim", "adf": "ADF: the rim"}
+INTRODUCTION = """# The layer in images: how near to the truth
+
+Written by `benchmarks/layer/images.py page` from runs of `benchmarks/layer/multislice.py` (`make
+simulation`) and `benchmarks/layer/images.py scenes`. Lengths are in nm.
+
+## Where the detection limit comes from
+
+The limit of a high-resolution image is
+
+    max(sqrt(lambda df), lambda df g, half the lattice window, d tan(tilt), 3.29 SD) x sqrt(1 + 1/n)
+
+SD is that of gaps of bare particles: between images and within them. n is the number of images that their
+mean gap was taken from: pristine acquisitions at like defocus where the study has them, six simulated
+slabs where it has none. What both agree on is subtracted from every gap, of the rest half (it may or may
+not stay under a layer); the other half is added to the limit. Without a defocus, over a carbon film, or at
+a dose at which amorphous carbon does not show, no absence is claimed.
+
+## Multislice images (abTEM) with a known layer
+
+LiNiO2 (R-3m, beam along [11-20], any turn of the basal planes, facets tilted by up to 15 mrad, 4 to 8 nm
+deep) with hard-core amorphous carbon; one exit wave a slab, then defocus, partial coherence, camera and
+counting noise of 100, 400 and 2000 e/A². Slabs of the set `calibration` gave the bias table in
+`ceiflow.layer.bias`; the slabs below share no seed with them, and none of their images is calibrated by
+another.
+
+"""
+SCENES = """
+## Phase-object scenes (`ceiflow.phantom`), other optics and other physics
+
+768 x 768 pixels; thickness varies along the arc (SD 10 %). HRTEM at 80 nm defocus, its gap calibrated by
+four bare scenes. `false`: bare segments called a layer. `missed`: segments thicker than twice their limit
+called bare. `mean`: the acquisition's thickness, over its covered part, and how often its 95 % interval
+holds the truth. `coverage`: root mean square error of the covered fraction; a layer below the limit
+counts as covered in the truth.
+"""
+REAL = """
+## Measured images
+
+None has a stated defocus. Looked at with their overlays.
+
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("scenes", "real", "page"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--modality", action="append", choices=tuple(VIEWS))
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.what == "scenes":
+        rows = run(options.folder, options.modality or list(VIEWS), options.repeats, options.processes)
+        write_rows(options.folder / "scenes.tsv", rows)
+    elif options.what == "real":
+        write_rows(options.folder / "real.tsv", real(options.folder / "real", options.data))
+    else:
+        PAGE.write_text(page(options.folder), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
