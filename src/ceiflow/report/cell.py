@@ -278,8 +278,6 @@ def calibration(summary: dict) -> Markup | None:
         "energy_offset_se_eV": ("Its standard error", "eV"),
         "low_loss_offset_eV": ("Low-loss offset", "eV"),
         "dispersion_factor": ("Dispersion factor", ""),
-        "residual_shift_eV": ("Residual shift of the edges", "eV"),
-        "residual_shift_se_eV": ("Its standard error, chemistry included", "eV"),
     }
     pairs = {
         words: (
@@ -302,7 +300,7 @@ def calibration(summary: dict) -> Markup | None:
     return join(
         html.facts(pairs),
         html.table(edges, columns, "Edges on the calibrated axis") if edges else "",
-        paragraph("; ".join(flags), class_="soft") if flags else "",
+        paragraph("; ".join(flags).replace("+-", "±").replace(" -", " −"), class_="soft") if flags else "",
     )
 
 
@@ -310,6 +308,9 @@ def _alignment(record: dict) -> dict[str, str]:
     """Facts on drift, on what fine structure may rely on, and on the noise that errors rest on."""
     zero, noise = record.get("zero_loss") or {}, record.get("detector") or {}
     pairs = {}
+    if known(record.get("residual_shift_eV")):
+        value, error = (_fixed(record[f"residual_shift_{name}eV"]) for name in ("", "se_"))
+        pairs["Residual shift of the edges, error with chemistry"] = f"{value} ± {error} eV"
     for name, unit in (("drift_eV_per_min", "eV per minute of exposure"), ("drift_eV_per_row", "eV per row")):
         error = zero.get(name.replace("drift_", "drift_se_"))
         if known(zero.get(name)) and known(error):
@@ -320,7 +321,8 @@ def _alignment(record: dict) -> dict[str, str]:
         pairs["Jitter from pixel to pixel"] = f"{number(zero['jitter_eV']):.2g} eV"
     if "fine_structure_ready" in record:
         ready = record["fine_structure_ready"]
-        pairs["Fine structure"] = "energy axis good enough" if ready else str(record["fine_structure_reason"])
+        reason = str(record["fine_structure_reason"]).replace(" -", " −")
+        pairs["Fine structure"] = "energy axis good enough" if ready else reason
     if noise.get("label"):
         pairs["Noise"] = str(noise["label"]).replace("+-", "±")
     if record.get("dead_pixels"):
