@@ -52,6 +52,19 @@ def make(study: Path, failed: bool = False, empty: bool = False, densities: bool
     _tables(results, cells, acquisitions, measurements, empty)
     for item in acquisitions:
         _files(results, item, densities)
+        own = [row for row in measurements if row["acquisition_id"] == item["acquisition_id"]]
+        if item["qc_status"] != "excluded":
+            folder = results / ("eels" if item["modality"] == "eels_si" else "images")
+            rows = [{key: value for key, value in row.items() if key in OWN.split()} for row in own]
+            write_tsv(folder / item["acquisition_id"] / "measurements.tsv", rows, OWN)
+    sheet = [
+        {
+            **{key: item[key] for key in SHEET.split()[:-1]},
+            "exclude": HOSTILE if item["qc_status"] == "excluded" else "",
+        }
+        for item in acquisitions
+    ]
+    write_tsv(study / "config" / "acquisitions.tsv", sheet, SHEET)
     _study(results)
     return results
 
@@ -98,6 +111,8 @@ def identified(value: float) -> dict:
 MISSING = "convergence or collection angle missing"
 MEASURED = "acquisition_id cell_id particle_id region_id condition electrode modality zone endpoint value unit se_stat se_sys lod status n note"  # noqa: E501
 CLAIMED = "claim_id kind endpoint zone test reference estimate unit ci_low ci_high p_value p_adjusted p_min n_cells_test n_cells_reference n_acquisitions lod margin verdict reason prevalence prevalence_high"  # noqa: E501
+OWN = "zone endpoint value se_stat se_sys lod status n note unit"
+SHEET = "acquisition_id cell_id particle_id region_id modality path exclude"
 COPIED = ("cell_id", "condition", "electrode", "zone", "endpoint", "unit", "status")
 CELLS = "cell_id condition electrode zone endpoint value unit se n_acquisitions n_particles n_bounded status"
 VARIANCES = "endpoint zone level variance ci_low ci_high share n"
@@ -158,6 +173,8 @@ def _files(results: Path, item: dict, densities: bool) -> None:
             file.attrs.update(pixel_size_nm=0.5, bin=2, acquisition_id=item["acquisition_id"])
     found = [{"edge": "C_K", "expected_eV": 284.0, "found_eV": 284.1, "residual_eV": 0.1, "se_eV": 0.2}]
     summary = {
+        "acquisition_id": item["acquisition_id"],
+        "qc_status": "ok",
         "metadata": {"beam_energy_keV": {"value": 300, "origin": "file"}},
         "sources": [{"role": "core_loss", "path": item["path"], "signal": HOSTILE, "sha256": "ab" * 32}],
         "notes": [HOSTILE],

@@ -12,6 +12,7 @@ from ceiflow.study import module_digest, validate
 from ceiflow.figures.names import STUDY_FIGURES
 from ceiflow.study.config import read_yaml
 from ceiflow.study.measurements import IMAGE_MODALITIES
+from ceiflow.study.panels import criteria, panels
 
 try:
     # Snakemake has read it already, and takes the last of two keys that are the same.
@@ -30,6 +31,10 @@ MAPS = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "
 SPECTRA = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] == "eels_spectrum")
 IMAGES = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES)
 # Looked up once a job: what belongs together is put together once.
+SHEET_ROWS = {}
+for row in [*STUDY.cells, *STUDY.acquisitions]:
+    said = {key: value for key, value in row.items() if value is not None}
+    SHEET_ROWS.setdefault(row["cell_id"], []).append(said)
 IN_CELL = {}
 for name, row in ACQUISITIONS.items():
     IN_CELL.setdefault(row["cell_id"], set()).add(name)
@@ -40,7 +45,8 @@ for name in IMAGES:
 MAP_FILES = ["maps.h5", "layer.tsv"]
 SPECTRUM_FILES = ["summary.json", "spectra.tsv", "fine_structure.json"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
-TABLES = ["acquisitions", "measurements", "cells", "claims", "heterogeneity"]
+TABLES = ["acquisitions", "measurements", "cells", "claims", "panels", "heterogeneity"]
+PANELS = criteria(panels(STUDY.cells, STUDY.acquisitions, config["claims"]))
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
 DEMO_DESIGN = workflow.source_path("../../config/demo/design.yaml")
 RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}
@@ -166,8 +172,18 @@ def drawn(names):
 
 
 def cell_files(wildcards):
-    """What pages draw of one cell."""
-    return drawn(IN_CELL.get(wildcards.cell, set()))
+    """What the page of one cell is made of."""
+    names = IN_CELL.get(wildcards.cell, set())
+    folders = {"eels": names.intersection(MAPS + SPECTRA), "images": names.intersection(IMAGES)}
+    tables = [
+        f"<results>/{kind}/{name}/measurements.tsv" for kind in folders for name in sorted(folders[kind])
+    ]
+    return [*drawn(names), *tables]
+
+
+def cell_sheet_rows(wildcards):
+    """What the sheets say of one cell."""
+    return SHEET_ROWS.get(wildcards.cell, [])
 
 
 def retrieved_file(wildcards):

@@ -71,3 +71,26 @@ rule judge_claims:
         code=module_digest("ceiflow.statistics"),
     script:
         "../scripts/judge_claims.py"
+
+
+rule judge_panels:
+    """Is each panel of the study reached or refuted? Judged like claims, each by itself."""
+    input:
+        measurements="<results>/tables/measurements.tsv",
+        cells=config["cells"],
+    output:
+        claims="<results>/tables/panels.tsv",
+    log:
+        "<logs>/judge_panels/study.log",
+    benchmark:
+        "<benchmarks>/judge_panels/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
+    params:
+        config={"claims": PANELS, **sections("statistics")},
+        code=module_digest("ceiflow.statistics"),
+    script:
+        "../scripts/judge_claims.py"

@@ -47,7 +47,11 @@ rule plot_study:
             labels={"figure": "variance by level"},
             caption="../report/heterogeneity.rst",
         ),
-        collect("<results>/figures/{figure}.png", figure=STUDY_FIGURES),
+        collect(
+            "<results>/figures/{figure}.{kind}",
+            figure=STUDY_FIGURES,
+            kind=["png", "tsv"],
+        ),
     log:
         "<logs>/plot_study/study.log",
     benchmark:
@@ -112,7 +116,7 @@ rule study_page:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=by_attempt(1500),  # a kernel and its figures
+        mem_mb=by_attempt(1000),  # one figure at a time, and the page
     params:
         parameters={},
         depth=1,
@@ -125,11 +129,9 @@ rule cell_page:
     """Every acquisition of one cell."""
     input:
         notebook=workflow.source_path("../../notebooks/cell.ipynb"),
-        tables=collect(
-            "<results>/tables/{table}.tsv",
-            table=["acquisitions", "measurements", "cells"],
-        ),
-        sheet=config["cells"],
+        # A row of another cell does not make this page stale: its own rows stand in the parameters.
+        sheet=ancient(config["cells"]),
+        acquisitions=ancient(config["acquisitions"]),
         drawn=cell_files,
     output:
         notebook="<results>/reports/cells/{cell}.ipynb",
@@ -142,13 +144,61 @@ rule cell_page:
         "../../envs/base.yaml"
     threads: 1
     resources:
-        mem_mb=by_attempt(1500),  # a kernel and its figures
+        mem_mb=by_attempt(1000),  # one figure at a time, and the page
     params:
         parameters=cell_name,
+        rows=cell_sheet_rows,
         depth=2,
-        code=module_digest("ceiflow.figures", "ceiflow.report"),
+        code=module_digest("ceiflow.figures", "ceiflow.report", "ceiflow.statistics"),
     script:
         "../scripts/render_page.py"
+
+
+rule index_pages:
+    """The page that ties all pages."""
+    input:
+        tables=collect("<results>/tables/{table}.tsv", table=TABLES),
+        config="<results>/study/config.yaml",
+        sheet=config["cells"],
+    output:
+        page="<results>/reports/index.html",
+    log:
+        "<logs>/index_pages/study.log",
+    benchmark:
+        "<benchmarks>/index_pages/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(500),  # text
+    params:
+        code=module_digest("ceiflow.figures", "ceiflow.report"),
+    script:
+        "../scripts/index_pages.py"
+
+
+rule explore_spectra:
+    """Move over one spectrum image, and see the spectra and their models."""
+    input:
+        signal="<results>/calibrated/{acquisition}.h5",
+        edges="<results>/study/edges.h5",
+        maps="<results>/eels/{acquisition}/maps.h5",
+    output:
+        page="<results>/reports/explorer/{acquisition}.html",
+    log:
+        "<logs>/explore_spectra/{acquisition}.log",
+    benchmark:
+        "<benchmarks>/explore_spectra/{acquisition}.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(2000),  # a page's worth of spectra, and one block to pool
+    params:
+        config=sections("eels", "detector"),
+        code=module_digest("ceiflow.report.explorer", "ceiflow.report.template", "ceiflow.eels"),
+    script:
+        "../scripts/explore_spectra.py"
 
 
 rule write_manifest:
@@ -158,12 +208,14 @@ rule write_manifest:
         collect(
             "<results>/figures/{figure}.{kind}",
             figure=STUDY_FIGURES,
-            kind=["svg", "png"],
+            kind=["svg", "png", "tsv"],
         ),
         "<results>/study/config.yaml",
         "<results>/study/edges.h5",
         "<results>/reports/study.html",
+        "<results>/reports/index.html",
         collect("<results>/reports/cells/{cell}.html", cell=CELLS),
+        collect("<results>/reports/explorer/{name}.html", name=MAPS),
         collect("<results>/eels/{name}/{name}.hspy", name=EXPORTED),
     output:
         manifest="<results>/MANIFEST.sha256",

@@ -9,7 +9,8 @@ def render_page(input, output, params):
     from ceiflow import report
 
     results = Path(output.page).parents[params.depth]
-    parameters = {"results": results, "sheet": Path(input.sheet), **params.parameters}
+    sheets = {name: Path(path) for name, path in input.items() if name in ("sheet", "acquisitions")}
+    parameters = {"results": results, **sheets, **params.parameters}
     failed = Path(snakemake.log[0]).with_suffix(".ipynb")  # kept with its error, for whoever has to mend it
     report.execute(input.notebook, output.notebook, parameters, failed=failed)
     report.render(output.notebook, output.page)

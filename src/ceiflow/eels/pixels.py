@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ceiflow.eels.batch import BATCH, BatchFitter, GroupModel, Workspace
+from ceiflow.eels.batch import BATCH, BatchFitter, GroupModel, Solution, Workspace
 from ceiflow.eels.design import Design, EdgeColumns
 from ceiflow.eels.fit import CURVATURE_SIGMA, SpectrumFit, fit_spectrum
 from ceiflow.eels.groups import group_kernels, group_pixels, sum_groups
@@ -14,6 +15,8 @@ from ceiflow.eels.source import Source, fixed_batches
 
 # A pixel's near edge may differ from its group's by so much of it (one sigma).
 PIXEL_FREEDOM = 0.3
+# Gets the rows of a batch that was fitted, its fitter, and the solution, whose first entries are those rows.
+Watch = Callable[[np.ndarray, BatchFitter, Solution], None]
 
 
 @dataclass
@@ -93,8 +96,8 @@ def group_model(
     )
 
 
-def fit_pixels(source: Source) -> PixelFits:
-    """Fit every pixel of a source.
+def fit_pixels(source: Source, watch: Watch | None = None) -> PixelFits:
+    """Fit every pixel of a source; `watch` is called after every batch.
 
     Pixels are gathered by group into batches of fixed size in the order of the file, so results do not
     depend on `eels.fit.block_pixels`, which only bounds what is read at once.
@@ -114,7 +117,7 @@ def fit_pixels(source: Source) -> PixelFits:
         design = columns.design(spread, 3.0, overall.curvature)
         model = group_model(sums[index], int(numbers[index]), design, source, overall, passes)
         fitters.append(BatchFitter(model, source.noise, passes, workspace))
-    return _run(source, fitters, group, block)
+    return _run(source, fitters, group, block, watch)
 
 
 def _heaviest(sums: np.ndarray) -> int:
@@ -142,7 +145,9 @@ class _Waiting:
         return rest
 
 
-def _run(source: Source, fitters: list[BatchFitter], group: np.ndarray, block: int) -> PixelFits:
+def _run(
+    source: Source, fitters: list[BatchFitter], group: np.ndarray, block: int, watch: Watch | None
+) -> PixelFits:
     pixels, number = source.pixels, len(source.elements)
     result = PixelFits(
         *(np.full((pixels, number), np.nan) for _ in range(4)),
@@ -162,15 +167,15 @@ def _run(source: Source, fitters: list[BatchFitter], group: np.ndarray, block: i
             while rest.size:
                 rest = waiting[label].take(spectra, rows, rest)
                 if waiting[label].filled == BATCH:
-                    _store(result, waiting[label], fitters[label])
+                    _store(result, waiting[label], fitters[label], watch)
     for held, fitter in zip(waiting, fitters, strict=True):
         if held.filled:
             held.spectra[held.filled :] = 0
-            _store(result, held, fitter)
+            _store(result, held, fitter, watch)
     return result
 
 
-def _store(result: PixelFits, held: _Waiting, fitter: BatchFitter) -> None:
+def _store(result: PixelFits, held: _Waiting, fitter: BatchFitter, watch: Watch | None) -> None:
     """Fit a batch and put its values where they belong."""
     size, number = held.filled, result.theta.shape[1]
     rows, held.filled = held.rows[:size], 0
@@ -183,3 +188,5 @@ def _store(result: PixelFits, held: _Waiting, fitter: BatchFitter) -> None:
     result.theta_std[rows], result.counts_std[rows] = deviations[:size, :number], deviations[:size, number:]
     result.total[rows] = found.total[:size]
     result.chi2[rows] = found.chi2[:size]
+    if watch is not None:
+        watch(rows, fitter, found)

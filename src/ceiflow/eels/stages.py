@@ -14,6 +14,7 @@ from ceiflow.eels.calibration import axis_values
 from ceiflow.eels.cross_sections import setting_of, write_edges
 from ceiflow.eels.k_factors import read_k_factors
 from ceiflow.eels.source import Source, open_source, to_json
+from ceiflow.progress import Progress
 from ceiflow.signals.store import Header, carry_header, create_h5, read_header
 
 FIT_SCHEMA = "ceiflow-fit-1"
@@ -56,7 +57,8 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
     from ceiflow.eels.pixels import fit_pixels
 
     source = open_source(calibrated, edges, config)
-    fits = fit_pixels(source)
+    progress = Progress(source.pixels, "pixels fitted")
+    fits = fit_pixels(source, lambda rows, *_: progress.advance(len(rows)))
     shape = source.core.shape[:2]
     limit = config["eels"].get("max_thickness_over_mfp")
     density_reason, fraction_reason = source.density_reason(), source.fraction_reason()

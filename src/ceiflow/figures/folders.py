@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ceiflow.figures import bars, claims, estimation, maps, overlay, spectra, style
 from ceiflow.figures.names import ACQUISITION_FIGURES, STUDY_FIGURES
+from ceiflow.figures.sources import figure_table, write_table
 from ceiflow.figures.tables import Rows, Table, read_json, rows
 
 
@@ -45,7 +46,7 @@ def _estimation(tables: dict[str, Rows], endpoint: str, sheet: Rows) -> Figure:
 def draw_study(
     tables: dict[str, Table], folder: str | Path, formats: Sequence[str] = ("png", "svg"), dpi: float = 150
 ) -> list[Path]:
-    """Write every figure of a study as `{folder}/{name}.{format}`.
+    """Write every figure of a study as `{folder}/{name}.{format}`, and its numbers as `{folder}/{name}.tsv`.
 
     Parameters
     ----------
@@ -57,13 +58,14 @@ def draw_study(
 
     Returns
     -------
-    list of paths, in the order of `STUDY_FIGURES`.
+    list of paths, in the order of `STUDY_FIGURES`, the table of each after its figures.
     """
     read = {name: rows(table) for name, table in tables.items()}
     written = []
     for name in STUDY_FIGURES:
         figure = study_figure(name, read)
         written += [style.save(figure, Path(folder) / f"{name}.{kind}", dpi) for kind in formats]
+        written.append(write_table(figure_table(name, read), Path(folder) / f"{name}.tsv"))
     return written
 
 

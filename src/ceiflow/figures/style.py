@@ -15,19 +15,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
+# Colours are known to this module's users by its name.
+from ceiflow.figures.palette import (  # noqa: F401
+    BLACK,
+    BLUE,
+    CONDITION_COLOURS,
+    ELEMENT_COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    OTHER_COLOURS,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    edge_element,
+    element_colour,
+)
+
 ONE_COLUMN_MM = 89.0
 TWO_COLUMNS_MM = 183.0
-# Okabe and Ito (2008), told apart by readers with any of the common colour deficiencies.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
-GREY = "#6b6b6b"
-CONDITION_COLOURS = {"pristine": GREEN, "normal": BLUE, "shorted": VERMILLION}
-OTHER_COLOURS = (PURPLE, ORANGE, SKY, BLACK)
-ELEMENT_COLOURS = {
-    "C": BLACK, "O": VERMILLION, "F": GREEN, "Mn": PURPLE, "Co": BLUE, "Ni": ORANGE, "Li": SKY, "N": SKY,
-    "P": ORANGE, "S": "#B8860B", "Si": GREY,
-}  # fmt: skip
 _CONTROLS = bytes(code for code in range(32) if code not in (9, 10, 13))
 # Layouts are found at one resolution, so that they do not hang on which file is written first.
 LAYOUT_DPI = 150.0
@@ -200,18 +207,6 @@ def condition_colours(conditions: list[str]) -> dict[str, str]:
     others = sorted({name for name in conditions if name.lower() not in CONDITION_COLOURS})
     colours = {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(others)}
     return {name: CONDITION_COLOURS.get(name.lower(), colours.get(name, BLACK)) for name in conditions}
-
-
-def element_colour(name: str, index: int = 0) -> str:
-    """Colour of an element or of an edge column (`Mn`, `Mn_L3`, `edge_Mn`)."""
-    symbol = edge_element(name)
-    spare = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BLACK)
-    return ELEMENT_COLOURS.get(symbol, spare[index % len(spare)])
-
-
-def edge_element(name: str) -> str:
-    """The element of an edge column."""
-    return next((part for part in name.split("_") if part[:1].isupper()), name)
 
 
 def nice_length(span_nm: float) -> float:

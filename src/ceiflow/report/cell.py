@@ -19,7 +19,7 @@ from ceiflow.figures.tables import (
 )
 from ceiflow.report import html
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
-from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
+from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, SPECTRA, Results
 
 ORIGINS = {"sheet": "sheet", "file": "file", "config": "configuration", "missing": "missing"}
 METADATA_NAMES = {
@@ -34,6 +34,15 @@ METADATA_NAMES = {
     "dose_e_per_A2": ("Dose", "e Å⁻²"),
     "defocus_nm": ("Defocus", "nm"),
 }
+# Where each is used: a signal is not said to lack what nothing about it needs.
+OF_SPECTRA = {
+    "convergence_mrad",
+    "collection_mrad",
+    "dispersion_eV",
+    "energy_offset_eV",
+    "low_loss_exposure_s",
+}
+OF_IMAGES = {"defocus_nm"}
 ZONES = ("layer", "surface", "particle", "all")
 ELEMENTS = BY_NUMBER.split()
 # The results' column of that name is what was subtracted; the sheet's own stands beside it.
@@ -67,7 +76,7 @@ def head(results: Results, cell_id: str) -> Block:
     group = group_of(sheet) if sheet else ""
     pairs = {html_name(key): value for key, value in sheet.items() if key != "cell_id"}
     return block(
-        paragraph(html.link("← The study", "../study.html")),
+        paragraph(html.link("← The study", "../study.html"), " · ", html.link("All pages", "../index.html")),
         tag("h1", f"Cell {cell_id}"),
         paragraph(group, class_="by") if group else None,
         html.facts(
@@ -187,10 +196,11 @@ def _findings(results: Results, row: dict) -> dict[str, str]:
         measured = results.measured(row["acquisition_id"], endpoint)
         words = endpoint_name(endpoint)
         found[words[:1].upper() + words[1:]] = _value_text(measured, "se_stat") if measured else ""
+    thickness = results.measured(row["acquisition_id"], "thickness_over_mfp", "all")
+    found["Thickness / mean free path"] = _value_text(thickness, "se_stat") if thickness else ""
     for key, (words, unit) in {
         "analysed_length_nm": ("Analysed surface", "nm"),
         "lod_thickness_nm": ("Detection limit", "nm"),
-        "thickness_over_mfp": ("Thickness / mean free path", ""),
         "n_pixels": ("Pixels", ""),
     }.items():
         if known(row.get(key)):
@@ -205,6 +215,8 @@ def metadata(row: dict, summary: dict) -> Markup:
     """Every metadatum with its value and where it came from, and the files behind the acquisition."""
     pairs = {}
     for key, (words, unit) in METADATA_NAMES.items():
+        if key in (OF_IMAGES if row["modality"] in SPECTRA else OF_SPECTRA):
+            continue
         origin = row.get(f"{key}_origin", "")
         value = (summary.get("metadata") or {}).get(key, {}).get("value", row.get(WRITTEN.get(key, key)))
         if origin == "missing":

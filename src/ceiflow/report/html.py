@@ -196,7 +196,6 @@ def figure(
         alt=alt or style.description(drawn) or caption,
         width=round(width_mm / 25.4 * 96),
         height=round(height_mm / 25.4 * 96),
-        loading="lazy",
     )
     image = Markup(image.text.removesuffix("</img>"))
     wide = width_mm > 120

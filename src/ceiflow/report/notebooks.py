@@ -1,21 +1,16 @@
-"""Run a parametrised notebook on the interpreter that is running, and strip what differs between runs."""
+"""Run a parametrised notebook in the process that is running, and strip what differs between runs."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-KERNEL = "ceiflow"
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-# A UNIX socket's path holds 107 characters.
-LONGEST_SOCKET_FOLDER = 80
+ENGINE = "ceiflow"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -25,13 +20,12 @@ def execute(
     parameters: Mapping[str, object],
     cwd: str | Path | None = None,
     failed: str | Path | None = None,
-    timeout_s: int = 1800,
 ) -> None:
     """Run a notebook with papermill and write the executed one, normalised.
 
-    The kernel is the running interpreter, whatever kernels a user has installed; it talks through sockets
-    in a folder of its own, so that parallel runs cannot take each other's ports; nothing is read from or
-    written to the user's Jupyter and IPython folders.
+    Its cells run in this process, through IPython: a kernel beside it would cost more than most pages do,
+    and could take the ports of another. Nothing is read from or written to the user's Jupyter and IPython
+    folders.
 
     Parameters
     ----------
@@ -45,8 +39,6 @@ def execute(
         Folder in which the notebook runs; the current one when left out.
     failed : path, optional
         Where the notebook is kept, with its error, if a cell fails: beside the log.
-    timeout_s : int
-        Longest time for one cell.
 
     Raises
     ------
@@ -58,10 +50,10 @@ def execute(
     cwd = Path(cwd or Path.cwd()).resolve()
     source = nbformat.read(notebook, as_version=4)
     values = {name: _plain(value, cwd) for name, value in parameters.items()}
-    with _kernel_folder() as folder:
+    with _own_folder() as folder:
         partial = folder / "notebook.ipynb"
         try:
-            _papermill(source, partial, values, cwd, folder, timeout_s)
+            _papermill(source, partial, values, cwd)
         except Exception:
             if failed is not None and partial.is_file():
                 Path(failed).parent.mkdir(parents=True, exist_ok=True)
@@ -77,51 +69,92 @@ def _plain(value: object, cwd: Path) -> object:
     return value
 
 
-def _papermill(source, partial: Path, values: dict, cwd: Path, folder: Path, timeout_s: int) -> None:
+def _papermill(source, partial: Path, values: dict, cwd: Path) -> None:
     import papermill
-    from traitlets.config import Config
+    from papermill.engines import papermill_engines
 
-    config = Config()
-    if len(str(folder)) <= LONGEST_SOCKET_FOLDER and sys.platform != "win32":
-        config.ConnectionFileMixin.transport = "ipc"
-        config.ConnectionFileMixin.connection_file = str(folder / "kernel.json")
+    papermill_engines.register(ENGINE, _engine())
     papermill.execute_notebook(
         source,
         str(partial),
         parameters=values,
-        kernel_name=KERNEL,
+        engine_name=ENGINE,
+        kernel_name="python3",
         language="python",
         progress_bar=False,
         log_output=False,
         cwd=str(cwd),
-        start_timeout=120,
-        execution_timeout=timeout_s,
-        config=config,
     )
 
 
+def _engine():
+    """papermill's engine that runs cells in this process."""
+    from papermill.engines import Engine
+
+    class InProcess(Engine):
+        @classmethod
+        def execute_managed_notebook(cls, manager, kernel_name, **options):
+            shell = _shell()
+            for index, cell in enumerate(manager.nb.cells):
+                manager.cell_start(cell, index)
+                try:
+                    if cell.cell_type == "code":
+                        cell.outputs = _run_cell(shell, cell.source)
+                finally:
+                    manager.cell_complete(cell, cell_index=index)
+                if any(output.output_type == "error" for output in cell.get("outputs", [])):
+                    manager.cell_exception(cell, cell_index=index)
+                    return
+
+    return InProcess
+
+
+def _shell():
+    """An IPython of its own: no history, no start-up files, nothing of what ran before."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance(config=config)
+    shell.user_ns["__name__"] = "__main__"
+    return shell
+
+
+def _run_cell(shell, source: str) -> list:
+    """Outputs of one cell in the order of a notebook: what it printed, what it displayed, its error."""
+    import traceback
+
+    from IPython.utils.capture import capture_output
+    from nbformat.v4 import new_output
+
+    values: list = []
+    # Errors are written into the notebook, not printed; so is the value of the last expression.
+    shell.showtraceback = lambda *arguments, **options: None
+    shell.display_trap.hook = values.append
+    with capture_output() as caught:
+        result = shell.run_cell(source, store_history=False)
+    texts = (("stdout", caught.stdout), ("stderr", caught.stderr))
+    outputs = [new_output("stream", name=name, text=text) for name, text in texts if text]
+    outputs += [
+        new_output("display_data", data=shown.data, metadata=shown.metadata or {}) for shown in caught.outputs
+    ]
+    for value in (value for value in values if value is not None):
+        data, metadata = shell.display_formatter.format(value)
+        outputs.append(new_output("execute_result", data=data, metadata=metadata))
+    error = result.error_before_exec or result.error_in_exec
+    if error is not None:
+        lines = traceback.format_exception(error)
+        outputs.append(new_output("error", ename=type(error).__name__, evalue=str(error), traceback=lines))
+    return outputs
+
+
 @contextlib.contextmanager
-def _kernel_folder() -> Iterator[Path]:
-    """A temporary folder with a kernel of this interpreter, and an environment that points there."""
-    base = tempfile.gettempdir()
-    if len(base) > LONGEST_SOCKET_FOLDER - 20 and os.access("/tmp", os.W_OK):
-        base = "/tmp"
-    folder = Path(tempfile.mkdtemp(prefix="ceiflow-", dir=base))
-    spec = folder / "data" / "kernels" / KERNEL
-    spec.mkdir(parents=True)
-    package_parent = str(Path(__file__).resolve().parents[2])
-    paths = [package_parent, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    content = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": "Python 3",
-        "language": "python",
-        "env": {
-            **dict.fromkeys(THREADS, "1"),
-            "MPLBACKEND": "Agg",
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-        },
-    }
-    (spec / "kernel.json").write_text(json.dumps(content), encoding="utf-8")
+def _own_folder() -> Iterator[Path]:
+    """A temporary folder, and an environment that keeps IPython and Jupyter within it."""
+    folder = Path(tempfile.mkdtemp(prefix="ceiflow-"))
     folders = {
         "JUPYTER_DATA_DIR": "data",
         "JUPYTER_RUNTIME_DIR": "runtime",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -30,16 +31,34 @@ def render(notebook: str | Path, page: str | Path) -> None:
     notebook, page = Path(notebook), Path(page)
     content = nbformat.read(notebook, as_version=4)
     sections = [part for cell in content.cells for part in _parts(cell)]
+    beside = Path(os.path.relpath(notebook.resolve(), page.resolve().parent)).as_posix()
+    write_page(page, _title(content) or notebook.stem, sections, beside)
+
+
+def write_page(page: str | Path, title: str, sections: Iterable[str], notebook: str = "") -> None:
+    """Write one page of sections of HTML, with its contents at the side.
+
+    Parameters
+    ----------
+    page : path
+        Written under another name first.
+    title : str
+    sections : iterable of str
+        HTML whose texts are escaped. Second-level headings with an id are listed in the contents.
+    notebook : str
+        Address of the notebook behind the page, relative to it; empty where there is none.
+    """
+    page = Path(page)
     body, contents = _with_contents("\n".join(sections))
     text = (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
-            title=_title(content) or notebook.stem,
+            title=title,
             style=(TEMPLATE / "page.css").read_text(encoding="utf-8"),
             body=body,
             contents=contents,
-            notebook=Path(os.path.relpath(notebook.resolve(), page.resolve().parent)).as_posix(),
+            notebook=notebook,
         )
     )
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +67,8 @@ def render(notebook: str | Path, page: str | Path) -> None:
     os.replace(partial, page)
 
 
-def _environment():
+def environment():
+    """Templates of pages; what is put into them is escaped."""
     import jinja2
 
     return jinja2.Environment(

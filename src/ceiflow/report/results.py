@@ -150,3 +150,61 @@ class Results:
                 middle = statistics.median_low([value for value, _ in having])
                 return next(row for value, row in having if value == middle)
         return own[0] if own else None
+
+
+class CellResults(Results):
+    """Results of one cell, from the files of its own acquisitions alone.
+
+    What stands in the study's tables is made of the same files by the same functions, so both agree; but the
+    page of a cell that reads these alone is not stale when another cell gets an acquisition.
+
+    Parameters
+    ----------
+    folder : path
+        The `results` folder of a study.
+    sheet, acquisitions : path
+        The sheets.
+    cell_id : str
+    """
+
+    def __init__(self, folder: str | Path, sheet: str | Path, acquisitions: str | Path, cell_id: str):
+        super().__init__(folder, sheet)
+        self.cell_id = cell_id
+        self._acquisitions_sheet = Path(acquisitions)
+
+    @cached_property
+    def sheet(self) -> Rows:
+        """The cell's row of the sheet."""
+        return [row for row in rows(self._sheet) if row.get("cell_id") == self.cell_id]
+
+    @cached_property
+    def _collected(self) -> dict[str, Rows]:
+        import tempfile
+
+        from ceiflow.statistics import stages
+        from ceiflow.statistics.tables import read_table, write_table
+
+        own = [row for row in read_table(self._acquisitions_sheet) if str(row["cell_id"]) == self.cell_id]
+        cells = [row for row in read_table(self._sheet) if str(row["cell_id"]) == self.cell_id]
+        folders = {str(row["acquisition_id"]): self.source(row) for row in own if not row.get("exclude")}
+        found = {
+            name: {key: path / name for key, path in folders.items() if (path / name).is_file()}
+            for name in ("summary.json", "measurements.tsv")
+        }
+        with tempfile.TemporaryDirectory(prefix="ceiflow-") as folder:
+            paths = {name: Path(folder) / f"{name}.tsv" for name in ("measurements", "acquisitions", "cells")}
+            stages.collect(
+                found["summary.json"],
+                found["measurements.tsv"],
+                own,
+                cells,
+                paths["measurements"],
+                paths["acquisitions"],
+            )
+            values = stages.cell_rows(read_table(paths["measurements"]), cells)
+            write_table(paths["cells"], stages.CELL_COLUMNS, values)
+            return {name: rows(path) for name, path in paths.items()}
+
+    def table(self, name: str) -> Rows:
+        """Rows of the cell in `measurements`, `acquisitions` or `cells`; other tables have none."""
+        return self._collected.get(name, [])

@@ -9,6 +9,7 @@ from ceiflow.figures import folders
 from ceiflow.figures.claims import VERDICTS, interval_text
 from ceiflow.figures.tables import endpoint_name, figures3, group_words, known, number, plain, unit_name
 from ceiflow.report import html, methods
+from ceiflow.report.evidence import evidence_lines
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
 from ceiflow.report.panels import panels, study_order
 from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
@@ -63,6 +64,7 @@ def head(results: Results) -> Block:
     authors = ", ".join(map(str, study.get("authors") or []))
     description = study.get("description") or ""
     return block(
+        paragraph(html.link("All pages", "index.html")),
         tag("h1", title),
         paragraph(authors, class_="by") if authors else None,
         paragraph(description, class_="soft") if description else None,
@@ -141,7 +143,7 @@ def verdicts(results: Results) -> Block:
         Column("Claim", _claim_cell, "claim"),
         Column("Verdict", lambda row: html.badge(row["verdict"], SYMBOLS.get(row["verdict"], ""))),
         Column("Estimate", _estimate_cell),
-        Column("Rests on", _evidence_cell, "rests"),
+        Column("Rests on", lambda row: _lines(evidence_lines(results, row)), "rests"),
         Column("Reason", _reason_cell, "reason"),
     ]
     level = 100 * (1 - number((results.config.get("statistics") or {}).get("alpha", 0.05)))
@@ -188,24 +190,8 @@ def _estimate_cell(row: dict) -> Markup:
     return _lines(lines or ["none"], "line")
 
 
-def _evidence_cell(row: dict) -> Markup:
-    cells = [row.get(name, "") for name in ("n_cells_test", "n_cells_reference")]
-    lines = [f"{' v '.join(filter(None, cells)) or '0'} cells, {row.get('n_acquisitions') or 0} acquisitions"]
-    if known(row.get("lod")):
-        lines.append(f"detection limit {with_unit(row['lod'], row)}")
-    if known(row.get("p_adjusted")):
-        least = f" (least possible {figures3(row['p_min'])})" if known(row.get("p_min")) else ""
-        lines.append(f"p = {figures3(row['p_adjusted'])}{least}")
-    return _lines(lines)
-
-
 def _lines(lines: list[str], kind: str | None = None) -> Markup:
     return join(*(tag("div", line, class_=kind) for line in lines))
-
-
-def with_unit(value: object, row: dict) -> str:
-    """A number of a row with the row's unit."""
-    return f"{figures3(value)} {unit_name(row.get('unit', ''))}".rstrip()
 
 
 def evidence(results: Results) -> Block:

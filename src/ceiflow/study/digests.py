@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# What pages are made with counts as code.
+_SOURCES = {".py", ".j2", ".css", ".js"}
 
 
 def seed_for(seed: int, *names: str) -> int:
@@ -44,7 +46,8 @@ def module_digest(*names: str) -> str:
     for name in sorted(set(names)):
         head, *parts = name.split(".")
         path = _PACKAGE.joinpath(*parts)
-        files = [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else sorted(path.rglob("*.py"))
+        single = path.with_suffix(".py")
+        files = [single] if single.is_file() else sorted(f for f in path.rglob("*") if f.suffix in _SOURCES)
         if head != _PACKAGE.name or not files:
             raise ModuleNotFoundError(f"no module {name}", name=name)
         for file in files:

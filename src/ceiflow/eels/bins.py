@@ -1,0 +1,266 @@
+"""Fits of pooled pixels with all that draws them again: counts, model columns, amplitudes, covariances.
+
+What a page needs that shows the spectrum of any pixel or of any region: sums over a region of counts, models,
+amplitudes and covariances are those of the region, so that shares are ratios of sums.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceiflow.eels.batch import BatchFitter, Solution
+from ceiflow.eels.pixels import PixelFits, fit_pixels
+from ceiflow.eels.source import Source, fixed_batches, open_source
+from ceiflow.eels.zones import DETECTION_SIGMA, _scale_errors, fit_source_zones
+from ceiflow.signals.store import carry_header, create_h5, open_signal, read_header
+
+# Columns of the background: its shape, the change of its exponent, and three further terms of that series.
+BACKGROUND_TERMS = 5
+BLOCK_ROWS = 64
+
+
+@dataclass
+class BinFits:
+    """Fits of bins of side x side pixels, in C order of the bins.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of the bins; pixels beyond the last whole bin are left out.
+    side, channel_factor : int
+        Pixels along a bin's side; channels summed into one.
+    energy_eV : (n,) array
+        Middles of the summed channels.
+    counts : (b, n) float64 array
+        Dark level removed.
+    elements : list of str
+        Those that can be answered for.
+    modelled : list of str
+        Those and the edges that are in view but too close to an end; the order of the model's columns.
+    group : (b,) int array
+    basis : (g, 5 + 2 E, n) array
+        Columns of each group: background terms, edges of unit theta, and what an edge may differ by.
+    amplitudes : (b, 5 + 2 E) array
+        Of those columns.
+    theta : (b, e) array
+        Atoms nm^-2 times incident electrons, of `elements`.
+    covariance : (b, e, e) array
+    floor : (b, e) array
+        Error of `theta` that does not average out over pixels, because they share shapes of edges and of the
+        background: what the fit of the bin's whole zone says beyond counting. Adds up linearly.
+    zone : (b,) uint8 array
+        Zone of all of a bin's pixels, else 0.
+    zero_loss, total : (b,) array or None
+        Low-loss counts.
+    chi2, thickness : (b,) array
+    source : Source
+        Noise, reasons, exposures and axes of the bins.
+    """
+
+    shape: tuple[int, int]
+    side: int
+    channel_factor: int
+    energy_eV: np.ndarray
+    counts: np.ndarray
+    elements: list[str]
+    modelled: list[str]
+    group: np.ndarray
+    basis: np.ndarray
+    amplitudes: np.ndarray
+    theta: np.ndarray
+    covariance: np.ndarray
+    floor: np.ndarray
+    zone: np.ndarray
+    zero_loss: np.ndarray | None
+    total: np.ndarray | None
+    chi2: np.ndarray
+    thickness: np.ndarray
+    source: Source
+
+    @property
+    def scale_errors(self) -> np.ndarray:
+        """(e,) array: relative systematic error of each element's cross-section."""
+        return _scale_errors(self.source)
+
+
+def fit_bins(
+    calibrated: Path,
+    edges: Path,
+    config: Mapping[str, Any],
+    zone: np.ndarray,
+    side: int = 1,
+    channel_factor: int = 1,
+) -> BinFits:
+    """Sum bins of pixels, fit each, and keep what draws it.
+
+    Parameters
+    ----------
+    calibrated, edges : Path
+        Files of `calibrate` and `edges`.
+    config : mapping
+        The merged configuration.
+    zone : (rows, columns) uint8 array
+        Zone of every pixel.
+    side : int
+        Pixels along a bin's side.
+    channel_factor : int
+        Channels that are summed into one for display; the fit is that of all channels.
+    """
+    zone = pool_zones(zone, side)
+    if side == 1:
+        return _fit(calibrated, edges, config, zone, 1, channel_factor)
+    with tempfile.TemporaryDirectory(prefix="ceiflow-") as folder:
+        pooled = Path(folder) / "pooled.h5"
+        pool(calibrated, pooled, side)
+        return _fit(pooled, edges, pooled_config(config, side), zone, side, channel_factor)
+
+
+def pool_zones(zone: np.ndarray, side: int) -> np.ndarray:
+    """Zone of every bin of side x side pixels, in C order: that of all its pixels, else 0."""
+    rows, columns = (size // side for size in zone.shape)
+    parts = zone[: rows * side, : columns * side].reshape(rows, side, columns, side).swapaxes(1, 2)
+    parts = parts.reshape(rows * columns, side * side)
+    return np.where((parts == parts[:, :1]).all(1), parts[:, 0], 0).astype(np.uint8)
+
+
+def pooled_config(config: Mapping[str, Any], side: int) -> dict[str, Any]:
+    """The configuration with the detector as a sum of side x side pixels has it."""
+    changed = copy.deepcopy(dict(config))
+    detector = changed.setdefault("detector", {})
+    for name, factor in (("read_noise", float(side)), ("dark", float(side**2))):
+        detector[name] = float(detector.get(name) or 0.0) * factor
+    return changed
+
+
+def pool(calibrated: Path, output: Path, side: int) -> None:
+    """Write a calibrated file whose pixels are sums of side x side pixels.
+
+    A low loss on another grid than the core loss is kept as it is.
+    """
+    roles = [role for role in ("core_loss", "low_loss") if role in read_header(calibrated).roles]
+    grid = open_signal(calibrated, "core_loss").shape[:2]
+    with create_h5(output) as file:
+        for role in roles:
+            signal = open_signal(calibrated, role)
+            step = side if signal.shape[:2] == grid else 1
+            rows, columns = (size // step for size in signal.shape[:2])
+            data = file.create_dataset(f"{role}/data", (rows, columns, signal.shape[2]), "f4")
+            for first in range(0, rows, BLOCK_ROWS):
+                last = min(first + BLOCK_ROWS, rows)
+                block = signal.read(rows=slice(first * step, last * step))[:, : columns * step]
+                parts = block.reshape(last - first, step, columns, step, -1)
+                data[first:last] = parts.sum((1, 3), dtype=np.float64)
+            if signal.pixel_size_nm is not None:
+                data.attrs["pixel_size_nm"] = signal.pixel_size_nm * step
+            data.attrs["energy_offset_eV"] = signal.energy_offset_eV
+            data.attrs["energy_scale_eV"] = signal.energy_scale_eV
+        carry_header(calibrated, file)
+
+
+def _fit(
+    calibrated: Path, edges: Path, config: Mapping[str, Any], zone: np.ndarray, side: int, factor: int
+) -> BinFits:
+    source = open_source(calibrated, edges, config)
+    number, modelled = len(source.elements), len(source.modelled)
+    width = BACKGROUND_TERMS + 2 * modelled
+    amplitudes = np.zeros((source.pixels, width))
+    covariance = np.zeros((source.pixels, number, number))
+    fitters: dict[BatchFitter, int] = {}
+
+    def keep(rows: np.ndarray, fitter: BatchFitter, found: Solution) -> None:
+        size = rows.size
+        fitters[fitter] = int(rows[0])
+        amplitudes[rows] = _amplitudes(fitter, found.z[:size], modelled)
+        turned = fitter.group.element_atoms[:number] @ found.unwhiten
+        covariance[rows] = np.einsum("ai,ijp,bj->pab", turned, found.inverse[:, :, :size], turned)
+
+    fits = fit_pixels(source, keep)
+    size = source.energy_eV.size // factor * factor
+    basis = np.zeros((int(fits.group.max()) + 1, width, size // factor))
+    for fitter, row in fitters.items():
+        basis[fits.group[row]] = _basis(fitter, modelled)[:, :size].reshape(width, -1, factor).sum(2)
+    return BinFits(
+        shape=source.core.shape[:2],
+        side=side,
+        channel_factor=factor,
+        energy_eV=source.energy_eV[:size].reshape(-1, factor).mean(1),
+        counts=_counts(source, factor, size),
+        elements=source.elements,
+        modelled=source.modelled,
+        group=fits.group,
+        basis=basis,
+        amplitudes=amplitudes,
+        theta=fits.theta,
+        covariance=covariance,
+        floor=_floor(source, zone, fits.theta, covariance),
+        zone=zone,
+        zero_loss=None if source.low is None else source.low.zero_loss,
+        total=None if source.low is None else source.low.total,
+        chi2=fits.chi2,
+        thickness=_thickness(source, fits),
+        source=source,
+    )
+
+
+def _floor(source: Source, zone: np.ndarray, theta: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Error of each bin's `theta` that its zone shares, from the fit of the zone's summed spectrum."""
+    shape = source.core.shape[:2]
+    masks = {str(label): (zone == label).reshape(shape) for label in np.unique(zone)}
+    floor = np.zeros(theta.shape)
+    for label, fit in fit_source_zones(source, masks).items():
+        inside = zone == int(label)
+        for i, element in enumerate(source.elements):
+            limit, scale = fit.areal_density[element][3], np.nan
+            if np.isfinite(limit):
+                scale = source.low.total[inside].sum() * source.exposure_ratio
+            else:
+                limit, scale = fit.atomic_fraction[element][3], theta[inside].sum()
+            if np.isfinite(limit * scale):
+                counting = covariance[inside, i, i].sum()
+                extra = (limit * scale / DETECTION_SIGMA) ** 2 - counting
+                floor[inside, i] = np.sqrt(max(extra, 0.0)) / inside.sum()
+    return floor
+
+
+def _thickness(source: Source, fits: PixelFits) -> np.ndarray:
+    return fits.thickness if source.low is not None else np.full(source.pixels, np.nan)
+
+
+def _amplitudes(fitter: BatchFitter, z: np.ndarray, modelled: int) -> np.ndarray:
+    """Amplitudes of `_basis` from whitened ones."""
+    bends = fitter._amplitudes(z)[:, z.shape[1] :]
+    plain = z @ fitter.unwhiten.T
+    owners = fitter.group.owners
+    result = np.zeros((z.shape[0], BACKGROUND_TERMS + 2 * modelled))
+    result[:, :2], result[:, 2:BACKGROUND_TERMS] = plain[:, :2], bends
+    result[:, BACKGROUND_TERMS : BACKGROUND_TERMS + modelled] = plain[:, 2 : 2 + modelled]
+    result[:, BACKGROUND_TERMS + modelled + owners] = plain[:, 2 + modelled :]
+    return result
+
+
+def _basis(fitter: BatchFitter, modelled: int) -> np.ndarray:
+    """Columns of a group: background terms, edges, freedom of the edges (zero where there is none)."""
+    group = fitter.group
+    size = group.background.size
+    result = np.zeros((BACKGROUND_TERMS + 2 * modelled, size))
+    result[:2] = group.columns[:, :2].T
+    result[2:BACKGROUND_TERMS] = fitter.expansion[fitter.size :]
+    result[BACKGROUND_TERMS : BACKGROUND_TERMS + modelled] = group.shapes.T
+    result[BACKGROUND_TERMS + modelled + group.owners] = group.freedom.T
+    return result
+
+
+def _counts(source: Source, factor: int, size: int) -> np.ndarray:
+    block = int(source.config["eels"]["fit"].get("block_pixels") or 1024)
+    counts = np.zeros((source.pixels, size // factor))
+    for where, batch in fixed_batches(source.core, block):
+        spectra = batch[:, source.channels][:, :size].astype(np.float64) - source.noise.dark
+        counts[where] = spectra.reshape(spectra.shape[0], -1, factor).sum(2)
+    return counts
