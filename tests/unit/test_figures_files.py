@@ -32,7 +32,7 @@ def test_study_figures_are_byte_identical_whatever_the_users_style(results, tmp_
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.facecolor": "red"}):
         second = figures.draw_study(tables(results), tmp_path / "b")
     names = [path.name for path in first]
-    assert names == [f"{name}.{kind}" for name in figures.STUDY_FIGURES for kind in ("png", "svg")]
+    assert names == [f"{name}.{kind}" for name in figures.STUDY_FIGURES for kind in ("png", "svg", "tsv")]
     for a, b in zip(first, second, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
 
@@ -91,7 +91,8 @@ def test_figures_of_nothing_say_so(tmp_path, which):
 
 def test_missing_tables_are_empty_tables(tmp_path):
     nothing = {name: tmp_path / f"{name}.tsv" for name in (*TABLES, "sheet")}
-    assert len(figures.draw_study(nothing, tmp_path / "figures", ("png",))) == len(figures.STUDY_FIGURES)
+    written = figures.draw_study(nothing, tmp_path / "figures", ("png",))
+    assert len(written) == 2 * len(figures.STUDY_FIGURES)
 
 
 def test_maps_show_counts_where_no_density_is_identifiable(tmp_path):

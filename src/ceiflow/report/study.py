@@ -8,7 +8,7 @@ from collections import Counter
 from ceiflow.figures import folders
 from ceiflow.figures.claims import VERDICTS, interval_text
 from ceiflow.figures.tables import endpoint_name, figures3, group_words, known, number, plain, unit_name
-from ceiflow.report import html, methods
+from ceiflow.report import formulas, html, methods
 from ceiflow.report.evidence import evidence_lines
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
 from ceiflow.report.panels import panels, study_order
@@ -302,8 +302,13 @@ def limits(results: Results) -> Block:
 
 
 def how(results: Results) -> Block:
-    """The methods, from the configuration that ran."""
-    return block(*(paragraph(text) for text in methods.sentences(results.config, results.axes)))
+    """The methods, from the configuration that ran, with formulas and sources."""
+    sources = [tag("li", text) for text in formulas.references(results.config)]
+    return block(
+        *(paragraph(text) for text in methods.sentences(results.config, results.axes)),
+        *formulas.of_methods(results.config),
+        tag("ul", *sources, class_="soft") if sources else None,
+    )
 
 
 def provenance(results: Results) -> Block:
