@@ -186,6 +186,13 @@ def cell_sheet_rows(wildcards):
     return SHEET_ROWS.get(wildcards.cell, [])
 
 
+def caption_of(figure):
+    """A figure's caption with its numbers, written beside it; the words alone where rules come from afar."""
+    if not Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).is_dir():
+        return f"../report/{figure}.rst"
+    return str(Path.cwd() / workflow.pathvars.get("results") / "figures" / "captions" / f"{figure}.rst")
+
+
 def retrieved_file(wildcards):
     """Address and sha256 of one file of `retrieve: files`."""
     return RETRIEVED[wildcards.retrieved]

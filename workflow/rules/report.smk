@@ -10,48 +10,50 @@ rule plot_study:
         acquisitions="<results>/tables/acquisitions.tsv",
         heterogeneity="<results>/tables/heterogeneity.tsv",
         sheet=config["cells"],
+        captions=[workflow.source_path(f"../report/{name}.rst") for name in STUDY_FIGURES],
     output:
         report(
             "<results>/figures/claims.svg",
             category="What may be claimed?",
             labels={"figure": "registered claims"},
-            caption="../report/claims.rst",
+            caption=caption_of("claims"),
         ),
         report(
             "<results>/figures/layer_thickness.svg",
             category="Is there a layer, and how thick?",
             labels={"figure": "thickness by cell"},
-            caption="../report/layer_thickness.rst",
+            caption=caption_of("layer_thickness"),
         ),
         report(
             "<results>/figures/prevalence.svg",
             category="Is there a layer, and how thick?",
             labels={"figure": "how often"},
-            caption="../report/prevalence.rst",
+            caption=caption_of("prevalence"),
         ),
         report(
             "<results>/figures/layer_coverage.svg",
             category="How much of the surface?",
             labels={"figure": "coverage by cell"},
-            caption="../report/layer_coverage.rst",
+            caption=caption_of("layer_coverage"),
         ),
         report(
             "<results>/figures/composition.svg",
             category="What is it made of?",
             labels={"figure": "composition by zone"},
-            caption="../report/composition.rst",
+            caption=caption_of("composition"),
         ),
         report(
             "<results>/figures/heterogeneity.svg",
             category="How far do cells, particles and regions differ?",
             labels={"figure": "variance by level"},
-            caption="../report/heterogeneity.rst",
+            caption=caption_of("heterogeneity"),
         ),
         collect(
             "<results>/figures/{figure}.{kind}",
             figure=STUDY_FIGURES,
             kind=["png", "tsv"],
         ),
+        collect("<results>/figures/captions/{figure}.rst", figure=STUDY_FIGURES),
     log:
         "<logs>/plot_study/study.log",
     benchmark:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -44,7 +45,11 @@ def _estimation(tables: dict[str, Rows], endpoint: str, sheet: Rows) -> Figure:
 
 
 def draw_study(
-    tables: dict[str, Table], folder: str | Path, formats: Sequence[str] = ("png", "svg"), dpi: float = 150
+    tables: dict[str, Table],
+    folder: str | Path,
+    formats: Sequence[str] = ("png", "svg"),
+    dpi: float = 150,
+    captions: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write every figure of a study as `{folder}/{name}.{format}`, and its numbers as `{folder}/{name}.tsv`.
 
@@ -55,6 +60,8 @@ def draw_study(
     folder : path
     formats : sequence of "png", "svg"
     dpi : float
+    captions : mapping of str to str, optional
+        What a figure shows, in reStructuredText. Written with its numbers as `{folder}/captions/{name}.rst`.
 
     Returns
     -------
@@ -66,7 +73,19 @@ def draw_study(
         figure = study_figure(name, read)
         written += [style.save(figure, Path(folder) / f"{name}.{kind}", dpi) for kind in formats]
         written.append(write_table(figure_table(name, read), Path(folder) / f"{name}.tsv"))
+        if captions and name in captions:
+            written.append(_caption(captions[name], style.description(figure), Path(folder), name))
     return written
+
+
+def _caption(words: str, numbers: str, folder: Path, name: str) -> Path:
+    """A caption for Snakemake's report, which reads it as a template: nothing from data may be one."""
+    plain = numbers.replace("{", "(").replace("}", ")")
+    plain = re.sub(r"([\\*`_|<>:.])", r"\\\1", plain)
+    path = folder / "captions" / f"{name}.rst"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{words.strip()}\n\n{plain}\n", encoding="utf-8", newline="\n")
+    return path
 
 
 def acquisition_figure(name: str, modality: str, source: Path) -> Figure:
