@@ -25,6 +25,8 @@ CONFIG = {
         "systematic": {"K": 0.07, "L": 0.15},
         "max_thickness_over_mfp": 1.2,
     },
+    "fine_structure": {"edges": ["C_K", "O_K", "Mn_L", "Co_L", "Ni_L"], "references": []},
+    "statistics": {"seed": 1},
 }
 COLUMNS = (
     "acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ceiflow.figures import bars, claims, estimation, maps, overlay, spectra, style
+from ceiflow.figures import bars, claims, estimation, fine_structure, maps, overlay, spectra, style
 from ceiflow.figures.names import ACQUISITION_FIGURES, STUDY_FIGURES
 from ceiflow.figures.sources import figure_table, write_table
 from ceiflow.figures.tables import Rows, Table, read_json, rows
@@ -98,6 +98,7 @@ def acquisition_figure(name: str, modality: str, source: Path) -> Figure:
             "trace": lambda: overlay.layer_trace(layer),
             "spectra": lambda: spectra.zone_spectra(source / "spectra.tsv"),
             "profile": lambda: maps.normal_profile(source / "maps.h5"),
+            "fine_structure": lambda: fine_structure.carbon_zone(read_json(source / "fine_structure.json")),
             "calibration": lambda: spectra.energy_calibration(
                 read_json(source / "summary.json").get("calibration", {})
             ),
@@ -107,7 +108,11 @@ def acquisition_figure(name: str, modality: str, source: Path) -> Figure:
             "layer": lambda: overlay.layer_overlay_image(source / "overlay.h5", layer),
             "trace": lambda: overlay.layer_trace(layer),
         }
-    needed = {"maps": "maps.h5", "profile": "maps.h5", "layer": "maps.h5" if "maps" in draw else "overlay.h5"}
+    needed = {"fine_structure": "fine_structure.json"} | {
+        "maps": "maps.h5",
+        "profile": "maps.h5",
+        "layer": "maps.h5" if "maps" in draw else "overlay.h5",
+    }
     if name in needed and not (source / needed[name]).is_file():
         return style.nothing("This acquisition was not analysed.")
     return draw[name]()

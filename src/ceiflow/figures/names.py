@@ -10,11 +10,11 @@ STUDY_FIGURES = (
     "composition",
     "heterogeneity",
 )
-_SPECTRUM_IMAGE = ("maps", "layer", "trace", "spectra", "profile", "calibration")
+_SPECTRUM_IMAGE = ("maps", "layer", "trace", "spectra", "profile", "fine_structure", "calibration")
 _IMAGE = ("layer", "trace")
 ACQUISITION_FIGURES = {
     "eels_si": _SPECTRUM_IMAGE,
-    "eels_spectrum": ("spectra", "calibration"),
+    "eels_spectrum": ("spectra", "fine_structure", "calibration"),
     "hrtem": _IMAGE,
     "tem": _IMAGE,
     "adf": _IMAGE,

@@ -64,6 +64,10 @@ CAPTIONS = {
         "Summed spectra of the zones: counts with model and background; what stands above it, on a "
         "square-root scale; residual in standard deviations (grey: ± 2)."
     ),
+    "fine_structure": (
+        "Carbon K edge with the species that make it up, background removed, on the corrected axis; residual "
+        "in standard deviations (grey: ± 2). Shares and intervals stand in the table."
+    ),
     "profile": "Elements along the normal to the surface, means with standard errors.",
     "calibration": "Edges on the calibrated axis, found minus expected.",
 }

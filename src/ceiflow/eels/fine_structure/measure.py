@@ -133,13 +133,14 @@ def reason_of(source: Source, element: str, edge: str) -> str:
 def axis_error(source: Source, at_eV: float) -> float:
     """How well the calibrated axis is known at an energy, in eV."""
     calibration = json.loads(source.header.attributes.get("calibration", "{}"))
-    if calibration.get("residual_shift_se_eV") is not None:
-        return float(np.clip(calibration["residual_shift_se_eV"], 0.02, LARGEST_PRIOR_EV))
-    offset = calibration.get("energy_offset_se_eV")
+    offset = calibration.get("residual_shift_se_eV", calibration.get("energy_offset_se_eV"))
     if offset is None:
         return LARGEST_PRIOR_EV
     energy = source.core.energy_eV
-    far = abs(at_eV - 0.5 * (energy[0] + energy[-1]))
+    placed = [item["found_eV"] for item in calibration.get("edges") or []]
+    # An axis is known best where its edges stand; from there its dispersion's error adds.
+    middle = float(np.mean(placed)) if placed else 0.5 * (energy[0] + energy[-1])
+    far = abs(at_eV - middle)
     whole = float(np.hypot(offset, far * float(calibration.get("dispersion_se") or 0.0)))
     return float(np.clip(whole, 0.02, LARGEST_PRIOR_EV))
 

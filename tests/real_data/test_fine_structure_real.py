@@ -1,0 +1,76 @@
+"""Fine structure of measured files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ceiflow.eels.fine_structure.references import load_references, read_spectrum
+from ceiflow.eels.fine_structure.rows import carbon_rows, unmixing_reason
+from ceiflow.eels.fine_structure.unmixing import Spectrum, unmix
+from ceiflow.eels.fine_structure.valence import leave_one_out, load_standards
+
+pytestmark = pytest.mark.real_data
+COMPOUNDS = (("MnO", 2), ("LaMnO3", 3), ("MnO2", 4))
+
+
+def mn_references():
+    return [{"name": n, "edge": "Mn_L", "path": f"mn_l23_{n}.csv", "valence": v} for n, v in COMPOUNDS]
+
+
+def test_amorphous_carbon_holds_no_carbonate(real_data):
+    energy, counts = read_spectrum(real_data / "references" / "amorphous_carbon_c_k.dm3")
+    spectrum = Spectrum(energy, counts, None, shift_se_eV=0.5)
+    found = unmix(spectrum, load_references([], Path(".")), 1)
+    rows = carbon_rows("all", found, unmixing_reason(found, spectrum), 1, "", False)
+    status = {row.endpoint: row.status for row in rows}
+    assert status["carbon_fraction_carbonate"] != "identified"
+    i, j = (found.species.index(name) for name in ("sp2", "carbonate"))
+    assert found.fraction[i] > 0.4 > 0.2 > found.fraction[j]
+
+
+def test_valence_of_each_reference_from_the_others(real_data):
+    standards = load_standards(mn_references(), real_data / "references", "Mn")
+    assert [item.valence for item in standards] == [2, 3, 4]
+    ratios = [item.lines.ratio for item in standards]
+    assert ratios == sorted(ratios, reverse=True)
+    positions = [item.lines.position_eV for item in standards]
+    assert positions == sorted(positions)
+    assert max(abs(error) for error in leave_one_out(standards).values()) < 0.4
+
+
+def test_nmc_edge_valence_and_no_carbon(real_data, tmp_path):
+    """Mn of the bulk against references; C K was not recorded, and nothing is said of it."""
+    from test_eels_real import CONFIG, prepare
+
+    from ceiflow.eels.fine_structure.measure import measure_fine_structure
+
+    paths, _ = prepare(
+        tmp_path,
+        real_data / "nmc-edge",
+        modality="eels_si",
+        path="core_loss_si.dm3",
+        low_loss_path="low_loss_si.dm3",
+        beam_energy_keV=300.0,
+        convergence_mrad=10.0,  # not recorded with the data: fine structure does not hang on it
+        collection_mrad=20.0,
+    )
+    references = [{**item, "path": f"references/{item['path']}"} for item in mn_references()]
+    config = {
+        **CONFIG,
+        "fine_structure": {"edges": ["C_K", "O_K", "Mn_L", "Co_L", "Ni_L"], "references": references},
+    }
+    columns = np.broadcast_to(np.arange(21), (2, 21))
+    masks = {"all": columns >= 0, "surface": (columns >= 1) & (columns < 4), "particle": columns >= 6}
+    found = measure_fine_structure(paths["calibrated"], paths["edges"], masks, config, folder=real_data)
+    rows = {(row.zone, row.endpoint): row for row in found.rows}
+    carbon = [row for (_, name), row in rows.items() if name.startswith("carbon_fraction_")]
+    assert carbon
+    assert all(row.status == "not_identifiable" for row in carbon)
+    assert any("C K" in row.note for row in carbon)
+    bulk = rows["particle", "mn_valence"]
+    assert bulk.status == "identified", bulk.note
+    assert 2.5 < bulk.value < 4.6
+    assert "dose not controlled" in bulk.note
