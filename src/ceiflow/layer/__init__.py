@@ -6,12 +6,18 @@ from pathlib import Path
 
 
 def measure_spectrum_image(
-    calibrated: Path, fit: Path, edges: Path, outputs: dict[str, Path], acquisition: dict, config: dict
+    calibrated: Path,
+    fit: Path,
+    edges: Path,
+    outputs: dict[str, Path],
+    acquisition: dict,
+    config: dict,
+    dose: Path | None = None,
 ) -> None:
     """Measure the layer in one spectrum image; see `ceiflow.layer.spectrum_image`."""
     from ceiflow.layer.spectrum_image import measure_spectrum_image as measure
 
-    measure(calibrated, fit, edges, outputs, acquisition, config)
+    measure(calibrated, fit, edges, outputs, acquisition, config, dose)
 
 
 def measure_image(
