@@ -126,7 +126,16 @@ def values(results: Results, cell_id: str) -> Block:
     note = (
         paragraph(f"Not identifiable in any acquisition: {', '.join(rest)}.", class_="soft") if rest else None
     )
-    return block(html.table(told, columns, f"Values {html.ERRORS}") if told else None, note)
+    first = [row for row in told if row["zone"] == "layer"]
+    others = [row for row in told if row["zone"] != "layer"]
+    caption = f"Values {html.ERRORS}"
+    return block(
+        html.table(first, columns, caption) if first else None,
+        html.details(f"{counted(len(others), 'value')} of other zones", html.table(others, columns, caption))
+        if others
+        else None,
+        note,
+    )
 
 
 def _reading_order(row: dict) -> tuple:

@@ -211,7 +211,7 @@ def _panel(
     parts = [html.heading(join(f"{MODALITY_NAMES[modality]} ", cell), 4)]
     if carbon_edge:
         kind = "fine_structure" if "fine_structure" in ACQUISITION_FIGURES[modality] else "spectra"
-        return [*parts, draw(kind, SPECTRA_CAPTION)]
+        return [*parts, _species(results, name), draw(kind, SPECTRA_CAPTION)]
     measured = results.measured(name, "layer_thickness_nm")
     parts.append(paragraph(_thickness_words(measured), class_="soft"))
     if modality == "eels_si":
@@ -220,6 +220,31 @@ def _panel(
     if modality == "eels_si" and explorer:
         parts.append(paragraph(html.link("Move over this map and see the spectra", f"explorer/{name}.html")))
     return parts
+
+
+def _species(results: Results, name: str) -> Markup | None:
+    """What the carbon of each zone of one acquisition is bound in."""
+    found = [
+        row
+        for row in results.measurements
+        if row["acquisition_id"] == name
+        and row["endpoint"].startswith("carbon_fraction_")
+        and row["status"] != "not_identifiable"
+    ]
+    columns = [
+        Column("Zone", "zone"),
+        Column("Carbon as", lambda row: row["endpoint"].removeprefix("carbon_fraction_")),
+        Column(
+            "Fraction",
+            lambda row: (
+                _amount(row, "se_stat") if known(row.get("value")) else f"< {figures3(row.get('lod'))}"
+            ),
+            "number",
+        ),
+        Column("Status", lambda row: row["status"].replace("_", " ")),
+        Column("Note", "note", "reason"),
+    ]
+    return html.table(found, columns, f"Fractions of the carbon, {html.ERRORS}") if found else None
 
 
 def _map_caption(source) -> str:
