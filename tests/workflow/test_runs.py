@@ -23,7 +23,7 @@ from running import (
 
 pytestmark = pytest.mark.workflow
 # What stands behind every change of a table.
-PAGES = {"study_page", "cell_page", "plot_study", "write_manifest"}
+PAGES = {"study_page", "cell_page", "plot_study", "write_manifest", "judge_panels", "index_pages"}
 
 
 def test_finished_study_holds_to_the_contract(finished):
@@ -54,6 +54,9 @@ def test_report_of_snakemake(study):
     assert run.returncode == 0, run.text[-3000:]
     page = (study / "report.html").read_text(encoding="utf-8")
     assert "Is there a layer, and how thick?" in page
+    # A caption holds its figure's numbers.
+    claim = read_table(study / "results" / "tables" / "claims.tsv")[0]
+    assert f"{claim['claim_id']} (layer thickness): {claim['verdict']}" in page.replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,14 @@ def test_report_of_snakemake(study):
     [
         (
             lambda config: config["claims"][0].update(high=16),
-            {"judge_claims", "record_provenance", "plot_study", "study_page", "write_manifest"},
+            {
+                "judge_claims",
+                "record_provenance",
+                "plot_study",
+                "study_page",
+                "index_pages",
+                "write_manifest",
+            },
         ),
         (
             lambda config: config["images"].update(segment_nm=3.0),
@@ -70,13 +80,13 @@ def test_report_of_snakemake(study):
         ),
         (
             lambda config: config["layer"].update(surface_depth_nm=5.0),
-            {"measure_spectrum_image", "export_hyperspy", "measure_image"}
+            {"measure_spectrum_image", "export_hyperspy", "explore_spectra", "measure_image"}
             | {"collect_measurements", "aggregate_cells", "judge_claims", "record_provenance"}
             | PAGES,
         ),
         (
             lambda config: config["study"].update(title="Another"),
-            {"record_provenance", "study_page", "write_manifest"},
+            {"record_provenance", "study_page", "index_pages", "write_manifest"},
         ),
     ],
     ids=["claim", "images", "layer", "title"],

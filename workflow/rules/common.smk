@@ -32,7 +32,7 @@ SPECTRA = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] =
 IMAGES = sorted(name for name, row in ACQUISITIONS.items() if row["modality"] in IMAGE_MODALITIES)
 # Looked up once a job: what belongs together is put together once.
 SHEET_ROWS = {}
-for row in [*STUDY.cells, *STUDY.acquisitions]:
+for row in sorted([*STUDY.cells, *STUDY.acquisitions], key=lambda row: row.get("acquisition_id") or ""):
     said = {key: value for key, value in row.items() if value is not None}
     SHEET_ROWS.setdefault(row["cell_id"], []).append(said)
 IN_CELL = {}

@@ -67,7 +67,8 @@ def panels(
     claims : registered claims
         The margin of an absence claim on a panel's cells is that panel's.
     """
-    cells, claims = list(cells), list(claims)
+    # Nothing hangs on the order of the sheets.
+    cells, claims = sorted(cells, key=lambda cell: str(cell["cell_id"])), list(claims)
     modalities: dict[str, set[str]] = {}
     for row in acquisitions:
         if not row.get("exclude"):
@@ -91,14 +92,16 @@ def _carbon(cell: Mapping[str, Any]) -> bool:
 
 
 def _windows(cells: list[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Cells by electrode and cycling window, in the order of the sheet."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    """Cells by electrode and cycling window, the mildest window first."""
+    found: dict[tuple, list[Mapping[str, Any]]] = {}
     for cell in cells:
-        low, high = cell.get("v_min_V"), cell.get("v_max_V")
+        low, high = (cell.get(name) for name in ("v_min_V", "v_max_V"))
         known = low not in (None, "") and high not in (None, "")
         window = f", {float(low):g}–{float(high):g} V" if known else ""
-        found.setdefault(f"{cell.get('electrode') or 'electrode unknown'}{window}", []).append(cell)
-    return found
+        place = (float(high), -float(low)) if known else (float("inf"), 0.0)
+        name = f"{cell.get('electrode') or 'electrode unknown'}{window}"
+        found.setdefault((*place, name), []).append(cell)
+    return {key[-1]: found[key] for key in sorted(found)}
 
 
 def _group(cells: list[Mapping[str, Any]]) -> dict[str, Any]:
