@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install slurm simulation demo test lint format lock clean
+.PHONY: help install slurm demo multislice simulation test lint format lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -34,7 +34,7 @@ install: $(VENV)/installed ## .venv with everything that is pinned
 slurm: $(VENV)/installed ## the Slurm executor plugin, as an extra
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-slurm.lock
 
-simulation: $(VENV)/installed ## multislice images (abTEM, an extra) of layers with a known thickness, measured
+multislice: $(VENV)/installed ## multislice images (abTEM, an extra) of layers with a known thickness, measured
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-simulation.lock
 	$(BIN)/python benchmarks/layer/multislice.py waves simulation
 	$(BIN)/python benchmarks/layer/multislice.py measure simulation
@@ -43,6 +43,10 @@ simulation: $(VENV)/installed ## multislice images (abTEM, an extra) of layers w
 demo: $(VENV)/installed ## the demo study, from raw files to its page
 	$(BIN)/snakemake --cores $(CORES) --quiet progress rules
 	@echo "The page to read first: $(CURDIR)/results/reports/study.html"
+
+simulation: $(VENV)/installed ## errors of the statistics over simulated studies, into docs/
+	$(BIN)/snakemake simulation --cores $(CORES) --quiet progress rules
+	cp results/simulation/simulation.tsv results/simulation/simulation.md docs/
 
 test: $(VENV)/installed ## every test that this machine can run
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""The command `ceiflow`: begin a study, draft its sheet, check it."""
+"""The command `ceiflow`: begin a study, draft its sheet, check it, plan the next one."""
 
 from __future__ import annotations
 
@@ -65,6 +65,19 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say everything that is wrong with a study")
     check.add_argument("study", type=Path, metavar="STUDY", help="study folder")
     check.set_defaults(command=_check)
+
+    plan = commands.add_parser(
+        "plan",
+        help="how many cells, particles and regions the claims need",
+        description="From the variances of a study that was run: power and detectable difference by cells, "
+        "particles and regions, as a table and a figure in the results' folder `planning`.",
+    )
+    plan.add_argument("study", type=Path, metavar="STUDY", help="study folder with results")
+    plan.add_argument("--results", type=Path, metavar="FOLDER", help="results, if not STUDY/results")
+    plan.add_argument(
+        "--cells", type=int, default=12, metavar="N", help="cells of each group up to which to go"
+    )
+    plan.set_defaults(command=_plan)
     return parser
 
 
@@ -134,6 +147,73 @@ def _check(arguments: argparse.Namespace) -> int:
     ]
     print(f"{arguments.study}: {', '.join(counts)}; no faults")
     return OK
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from ceiflow.study.validation import load_study
+
+    if not arguments.study.is_dir():
+        return _refuse(f"{arguments.study} is no folder")
+    results = arguments.results or arguments.study / "results"
+    tables = {name: results / "tables" / f"{name}.tsv" for name in ("measurements", "claims")}
+    for path in tables.values():
+        if not path.is_file():
+            return _refuse(f"{path} is not there; run the study first")
+    if arguments.cells < 2:
+        return _refuse("--cells: at least 2")
+    study = load_study(arguments.study)
+    # Only this command computes.
+    from ceiflow.figures import planning_curves, save
+    from ceiflow.statistics.planning import PLANNING_COLUMNS, needed_cells, plan_rows
+    from ceiflow.statistics.tables import read_table, write_table
+
+    rows = plan_rows(
+        read_table(tables["measurements"]),
+        study.cells,
+        study.config["claims"],
+        read_table(tables["claims"]),
+        study.config["statistics"]["alpha"],
+        arguments.cells,
+    )
+    folder = results / "planning"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / "planning.tsv", PLANNING_COLUMNS, rows)
+    figure = planning_curves(rows)
+    for kind in ("png", "svg"):
+        save(figure, folder / f"planning.{kind}", study.config["report"]["dpi"])
+    for line in _plan_lines(rows, needed_cells(rows), arguments.cells):
+        print(line)
+    print(f"The whole table and its figure: {folder}")
+    return OK
+
+
+def _plan_lines(rows: list[dict], needed: dict[str, int | None], most: int) -> list[str]:
+    """One line a claim, and its detectable distances as recorded."""
+    lines = []
+    for name, cells in needed.items():
+        own = [row for row in rows if row["claim_id"] == name]
+        first = own[0]
+        head = f"{name} ({first['verdict'] or 'not judged'})"
+        if first.get("cells") is None:
+            lines.append(f"{head}: {first['note']}")
+            continue
+        if first.get("power") is None:
+            lines.append(f"{head}: the estimate is on the wrong side of what it is held against")
+        elif cells is None:
+            lines.append(
+                f"{head}: more than {most} cells in each group for a distance of {first['distance']:.3g}"
+            )
+        else:
+            lines.append(
+                f"{head}: you need {cells} cells in each group to show a distance of {first['distance']:.3g} "
+                "with 80 % power"
+            )
+        recorded = [
+            row for row in own if (row["particles"], row["regions"]) == (first["particles"], first["regions"])
+        ]
+        shown = ", ".join(f"{row['cells']}: {row['detectable']:.3g}" for row in recorded)
+        lines.append(f"  smallest distance by cells in each group ({first['unit'] or '1'}): {shown}")
+    return lines
 
 
 def _count(number: int, noun: str) -> str:

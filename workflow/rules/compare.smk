@@ -57,6 +57,9 @@ rule judge_claims:
         cells=config["cells"],
     output:
         claims="<results>/tables/claims.tsv",
+        exploration="<results>/tables/exploration.tsv",
+        # Kept from run to run: says whether claims were changed since the first.
+        registration=update("<results>/study/registration.json"),
     log:
         "<logs>/judge_claims/study.log",
     benchmark:

@@ -1,4 +1,4 @@
-"""A verdict on every registered claim."""
+"""A verdict on every registered claim, and the exploration of what was not registered."""
 
 from ceiflow.jobs import run_job
 
@@ -6,7 +6,14 @@ from ceiflow.jobs import run_job
 def judge_claims(input, output, params):
     from ceiflow import statistics
 
-    statistics.judge(input.measurements, input.cells, params.config, output.claims)
+    statistics.judge(
+        input.measurements,
+        input.cells,
+        params.config,
+        output.claims,
+        output.exploration,
+        output.registration,
+    )
 
 
 run_job(snakemake, judge_claims)

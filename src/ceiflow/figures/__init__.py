@@ -25,6 +25,7 @@ _HOMES = {
     "layer_overlay_image": "overlay",
     "layer_trace": "overlay",
     "normal_profile": "maps",
+    "planning_curves": "planning",
     "prevalence_bars": "bars",
     "save": "style",
     "zone_spectra": "spectra",

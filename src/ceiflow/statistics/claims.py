@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 from ceiflow.statistics.absence import absence
@@ -13,6 +11,7 @@ from ceiflow.statistics.contrasts import holm
 from ceiflow.statistics.difference import difference
 from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, level, shown
 from ceiflow.statistics.interval import interval
+from ceiflow.statistics.registration import claim_digest
 from ceiflow.statistics.selection import Group, dose_caveat, select, zone_of
 from ceiflow.statistics.tables import Row
 from ceiflow.study import seed_for
@@ -67,6 +66,7 @@ CLAIM_COLUMNS = [
     "censored_mean",
     "censored_low",
     "censored_high",
+    "registered",
 ]
 # Fractions of something: their intervals are those of proportions.
 FRACTIONS = ("layer_coverage", "layer_amorphous_fraction")
@@ -241,9 +241,3 @@ def _listed(modality: object) -> str:
     if not modality:
         return ""
     return modality if isinstance(modality, str) else "|".join(str(item) for item in modality)
-
-
-def claim_digest(claim: Mapping[str, object]) -> str:
-    """Sixteen hex digits of a claim's wording: shows whether it was changed after it was registered."""
-    plain = json.dumps(claim, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(plain.encode()).hexdigest()[:16]

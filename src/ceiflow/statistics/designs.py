@@ -201,7 +201,9 @@ def exchange_p(
         sums = np.zeros(1 if exact else resamples)
         for pool, count in zip(pools, counts, strict=True):
             if exact:
-                own = np.array([pool[list(chosen)].sum() for chosen in combinations(range(pool.size), count)])
+                ways = math.comb(pool.size, count)
+                flat = (i for chosen in combinations(range(pool.size), count) for i in chosen)
+                own = pool[np.fromiter(flat, int, ways * count).reshape(ways, count)].sum(axis=1)
                 sums = (sums[:, None] + own[None, :]).ravel()
             else:
                 order = np.argsort(rng.random((resamples, pool.size)), axis=1)[:, :count]

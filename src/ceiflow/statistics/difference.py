@@ -181,17 +181,19 @@ def _mixed(
         return {"mixed_note": "did not converge"}
     low, high = found.interval(alpha)
     notes = []
-    if fit.variances[0] < 0:
-        notes.append("variance between cells at its boundary (estimate below 0)")
-    elif fit.variances.min() < 0:
-        notes.append("a variance within cells at its boundary (estimate below 0)")
+    if fit.bounded:
+        notes.append("components kept at or above 0")
+    if fit.variances[0] <= 0:
+        notes.append("variance between cells at its boundary (estimate 0 or below)")
+    elif fit.variances.min() <= 0:
+        notes.append("a variance within cells at its boundary (estimate 0 or below)")
     return {
         "mixed_estimate": float(found.estimate) * scale,
         "mixed_low": float(low) * scale,
         "mixed_high": float(high) * scale,
         "mixed_p": float(found.p_value(direction)),
         "mixed_df": float(found.df),
-        "mixed_note": "; ".join(notes),
+        "mixed_note": ", ".join(notes),
     }
 
 

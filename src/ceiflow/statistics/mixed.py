@@ -6,7 +6,9 @@ dimensions of many data sets of one design at once (a simulation is one call); a
 Variance components may come out negative as long as the covariance of the data stays positive definite, so
 that the tests keep their size where a component is near 0 (Stroup & Littell 2002, Impact of variance
 component estimates on fixed effect inference in unbalanced linear mixed models): the balanced model is then
-the t test on cell means exactly. Reported components are cut at 0 and flagged by whoever prints them.
+the t test on cell means exactly. Where the likelihood has no such maximum (very unequal numbers), components
+are kept at or above 0, and keep their place in the degrees of freedom. Reported components are cut at 0 and
+flagged by whoever prints them.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-MAX_STEPS = 100
-TOLERANCE = 1e-9
+MAX_STEPS = 60
+MAX_HALVINGS = 12
+TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Fit:
     first, second : (..., k, p, p), (..., k, k, p, p) arrays
         X' V^-1 G_i V^-1 X and X' V^-1 G_i V^-1 G_j V^-1 X.
     converged : (...) bool array
+    bounded : (...) bool array
+        The free fit had no maximum, and the components were kept from falling below 0.
     """
 
     beta: np.ndarray
@@ -72,11 +77,12 @@ class Fit:
     first: np.ndarray
     second: np.ndarray
     converged: np.ndarray
+    bounded: np.ndarray
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A contrast of fixed effects: estimate, adjusted standard error, denominator degrees of freedom."""
+    """A contrast of fixed effects: estimate, adjusted standard error (NaN for none), degrees of freedom."""
 
     estimate: np.ndarray
     se: np.ndarray
@@ -151,40 +157,72 @@ def reml(design: Design, y: np.ndarray, x: np.ndarray, known: np.ndarray | None 
     Patterson & Thompson (1971), Biometrika 58, 545.
     """
     y, x = np.asarray(y, float), np.asarray(x, float)
-    data = design.blocks(y)
+    lead = y.shape[:-1]
+    data = design.blocks(y.reshape(-1, y.shape[-1]))
     fixed = np.moveaxis(design.blocks(x.T), 0, -1)
-    fixed_diagonal = np.zeros(data.shape) if known is None else design.blocks(np.broadcast_to(known, y.shape))
-    fixed_diagonal = fixed_diagonal + ~design.mask
-    theta = _start(y, x, len(design.levels))
-    state = _evaluate(design.structures, fixed, data, fixed_diagonal, theta)
-    active = np.ones(theta.shape[:-1], bool)
+    errors = np.zeros(y.shape) if known is None else np.broadcast_to(known, y.shape)
+    diagonal = design.blocks(errors.reshape(-1, y.shape[-1])) + ~design.mask
+    arrays = (design.structures, fixed)
+    start = _start(y.reshape(-1, y.shape[-1]), x, len(design.levels))
+    theta, converged = _scoring(arrays, data, diagonal, start, bounded=False)
+    lost = np.flatnonzero(~converged)
+    if lost.size:
+        theta[lost], converged[lost] = _scoring(arrays, data[lost], diagonal[lost], start[lost], bounded=True)
+    bounded = np.zeros(len(data), bool)
+    bounded[lost] = True
+    state = _evaluate(*arrays, data, diagonal, theta)
+    named = {
+        "beta": state["beta"],
+        "covariance": state["covariance"],
+        "variances": theta,
+        "information": state["information"],
+        "first": state["first"],
+        "second": state["second"],
+        "converged": converged,
+        "bounded": bounded,
+    }
+    return Fit(**{name: value.reshape((*lead, *value.shape[1:])) for name, value in named.items()})
+
+
+def _scoring(
+    arrays: tuple[np.ndarray, np.ndarray],
+    data: np.ndarray,
+    diagonal: np.ndarray,
+    start: np.ndarray,
+    bounded: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Components of many data sets, and whether each has converged; not below 0 if `bounded`."""
+    theta = start.copy()
+    converged = np.zeros(len(data), bool)
+    active = np.arange(len(data))
     for _ in range(MAX_STEPS):
-        step = np.linalg.solve(state["information"], state["score"][..., None])[..., 0]
-        step = np.where(active[..., None], step, 0.0)
-        scale = np.ones(theta.shape[:-1])
-        for _ in range(30):
-            trial = _evaluate(design.structures, fixed, data, fixed_diagonal, theta + scale[..., None] * step)
-            worse = active & ~(trial["likelihood"] >= state["likelihood"] - 1e-10)
+        y, d, now = data[active], diagonal[active], theta[active]
+        state = _evaluate(*arrays, y, d, now)
+        score, information = state["score"], state["information"]
+        if bounded:
+            # A component at 0 that wants below it stays there, and the others move without it.
+            held = (now <= 0) & (score <= 0)
+            score = np.where(held, 0.0, score)
+            information = np.where(held[:, :, None] | held[:, None, :], 0.0, information)
+            information += held[:, :, None] * np.eye(theta.shape[1])
+        step = np.linalg.solve(information, score[..., None])[..., 0]
+        scale = np.ones(len(active))
+        for _ in range(MAX_HALVINGS):
+            moved = now + scale[:, None] * step
+            moved = np.maximum(moved, 0.0) if bounded else moved
+            worse = ~(_covariance(*arrays, y, d, moved)["likelihood"] >= state["likelihood"] - 1e-10)
             if not worse.any():
                 break
             scale = np.where(worse, scale / 2, scale)
-        step = np.where(worse[..., None], 0.0, scale[..., None] * step)
-        theta = theta + step
-        state = _evaluate(design.structures, fixed, data, fixed_diagonal, theta)
-        size = np.abs(theta).max(axis=-1)
-        active = active & ~worse & (np.abs(step).max(axis=-1) > TOLERANCE * size)
-        if not active.any():
+        theta[active] = np.where(worse[:, None], now, moved)
+        change = np.abs(theta[active] - now).max(axis=-1)
+        small = change <= TOLERANCE * np.abs(theta[active]).max(axis=-1)
+        # A halved step is small without being at the maximum.
+        converged[active[small & ~worse & (scale == 1)]] = True
+        active = active[~(small | worse)]
+        if not active.size:
             break
-    gradient = np.abs(np.linalg.solve(state["information"], state["score"][..., None])[..., 0]).max(axis=-1)
-    return Fit(
-        beta=state["beta"],
-        covariance=state["covariance"],
-        variances=theta,
-        information=state["information"],
-        first=state["first"],
-        second=state["second"],
-        converged=gradient <= 1e-4 * np.abs(theta).max(axis=-1),
-    )
+    return theta, converged
 
 
 def kenward_roger(fit: Fit, contrast: Sequence[float]) -> Inference:
@@ -205,9 +243,11 @@ def kenward_roger(fit: Fit, contrast: Sequence[float]) -> Inference:
     variance = np.einsum("a,...ab,b->...", c, phi, c)
     slopes = np.einsum("a,...ab,...ibc,...cd,d->...i", c, phi, fit.first, phi, c)
     spread = np.einsum("...i,...ij,...j->...", slopes, w, slopes)
+    with np.errstate(invalid="ignore"):
+        se = np.sqrt(np.einsum("a,...ab,b->...", c, adjusted, c))
     return Inference(
         estimate=np.einsum("a,...a->...", c, fit.beta),
-        se=np.sqrt(np.einsum("a,...ab,b->...", c, adjusted, c)),
+        se=se,
         df=2 * variance**2 / spread,
     )
 
@@ -219,48 +259,64 @@ def _start(y: np.ndarray, x: np.ndarray, levels: int) -> np.ndarray:
     return np.repeat(np.maximum(variance, 1e-300)[..., None] / levels, levels, axis=-1)
 
 
-def _evaluate(
+def _covariance(
     g: np.ndarray, x: np.ndarray, y: np.ndarray, diagonal: np.ndarray, theta: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Restricted likelihood, its score and information, and what inference needs, at some components.
-
-    The likelihood is -inf where the covariance is not positive definite.
-    """
-    m = y.shape[-1]
-    v = np.einsum("...k,kbij->...bij", theta, g) + diagonal[..., None] * np.eye(m)
+    """Restricted likelihood at some components, -inf where the covariance is not positive definite."""
+    v = np.tensordot(theta, g, axes=1) + diagonal[..., None] * np.eye(y.shape[-1])
     least = np.linalg.eigvalsh(v).min(axis=(-1, -2))
-    sound = least > 1e-12 * np.abs(theta).max(axis=-1)
-    v = np.where(sound[..., None, None, None], v, np.eye(m))
+    sound = least > 1e-9 * np.abs(theta).max(axis=-1)
+    v = np.where(sound[:, None, None, None], v, np.eye(y.shape[-1]))
     inverse = np.linalg.inv(v)
     vx = inverse @ x
-    precision = np.einsum("bmp,...bmq->...pq", x, vx)
+    precision = (x.swapaxes(-1, -2) @ vx).sum(axis=1)
     phi = np.linalg.inv(precision)
-    beta = np.einsum("...pq,...bmq,...bm->...p", phi, vx, y)
-    residual = y - np.einsum("bmp,...p->...bm", x, beta)
-    weighted = np.einsum("...bij,...bj->...bi", inverse, residual)
-    gv = np.einsum("kbij,...bjl->...kbil", g, inverse)
-    gvx = np.einsum("kbij,...bjp->...kbip", g, vx)
-    first = np.einsum("...bip,...kbiq->...kpq", vx, gvx)
-    second = np.einsum("...kbip,...bij,...lbjq->...klpq", gvx, inverse, gvx)
-    trace = np.einsum("...kbii->...k", gv) - np.einsum("...pq,...kqp->...k", phi, first)
-    score = 0.5 * (np.einsum("...bi,kbij,...bj->...k", weighted, g, weighted) - trace)
-    pf = np.einsum("...pq,...kqr->...kpr", phi, first)
-    information = 0.5 * (
-        np.einsum("...kbij,...lbji->...kl", gv, gv)
-        - 2 * np.einsum("...pq,...klqp->...kl", phi, second)
-        + np.einsum("...kpq,...lqp->...kl", pf, pf)
-    )
+    beta = (phi @ (vx.swapaxes(-1, -2) @ y[..., None]).sum(axis=1))[..., 0]
+    residual = y - (x @ beta[:, None, :, None])[..., 0]
+    weighted = (inverse @ residual[..., None])[..., 0]
     likelihood = -0.5 * (
         np.linalg.slogdet(v)[1].sum(axis=-1)
         + np.linalg.slogdet(precision)[1]
-        + np.einsum("...bi,...bi->...", residual, weighted)
+        + (residual * weighted).sum(axis=(-1, -2))
     )
     return {
         "likelihood": np.where(sound, likelihood, -np.inf),
-        "score": score,
-        "information": information,
-        "beta": beta,
+        "inverse": inverse,
+        "vx": vx,
         "covariance": phi,
+        "beta": beta,
+        "weighted": weighted,
+    }
+
+
+def _evaluate(
+    g: np.ndarray, x: np.ndarray, y: np.ndarray, diagonal: np.ndarray, theta: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Likelihood, its score and expected information, and what inference needs, at some components.
+
+    Shapes: g (k, b, m, m), x (b, m, p), y and diagonal (r, b, m), theta (r, k) for r data sets.
+    """
+    state = _covariance(g, x, y, diagonal, theta)
+    inverse, vx, phi, weighted = (state[name] for name in ("inverse", "vx", "covariance", "weighted"))
+    r, k, p = len(y), len(g), x.shape[-1]
+    gv = g @ inverse[:, None]
+    gvx = g @ vx[:, None]
+    vgvx = inverse[:, None] @ gvx
+    first = (vx[:, None].swapaxes(-1, -2) @ gvx).sum(axis=2)
+    left = gvx.reshape(r, k, -1, p).swapaxes(-1, -2).reshape(r, k * p, -1)
+    right = vgvx.reshape(r, k, -1, p).transpose(0, 2, 1, 3).reshape(r, -1, k * p)
+    second = (left @ right).reshape(r, k, p, k, p).swapaxes(2, 3)
+    trace = np.trace(gv, axis1=-2, axis2=-1).sum(axis=-1)
+    trace = trace - (phi[:, None] * first.swapaxes(-1, -2)).sum(axis=(-1, -2))
+    quadratic = (weighted[:, None] * (g @ weighted[:, None, ..., None])[..., 0]).sum(axis=(-1, -2))
+    pf = phi[:, None] @ first
+    products = gv.reshape(r, k, -1) @ gv.swapaxes(-1, -2).reshape(r, k, -1).swapaxes(-1, -2)
+    crossed = (phi[:, None, None] * second.swapaxes(-1, -2)).sum(axis=(-1, -2))
+    squares = pf.reshape(r, k, -1) @ pf.swapaxes(-1, -2).reshape(r, k, -1).swapaxes(-1, -2)
+    return {
+        **state,
+        "score": 0.5 * (quadratic - trace),
+        "information": 0.5 * (products - 2 * crossed + squares),
         "first": first,
         "second": second,
     }

@@ -169,8 +169,15 @@ def _cell_row(cell: Cell, zone: str, endpoint: str) -> Row:
     }
 
 
-def judge(measurements: Table, cells: Table, config: Mapping[str, object], out_claims: str | Path) -> None:
-    """Write one row for each registered claim.
+def judge(
+    measurements: Table,
+    cells: Table,
+    config: Mapping[str, object],
+    out_claims: str | Path,
+    out_exploration: str | Path | None = None,
+    out_registration: str | Path | None = None,
+) -> None:
+    """Write one row for each registered claim, and the exploration of everything else.
 
     Parameters
     ----------
@@ -181,9 +188,24 @@ def judge(measurements: Table, cells: Table, config: Mapping[str, object], out_c
         The merged configuration: `claims` and `statistics`.
     out_claims : path
         tables/claims.tsv.
+    out_exploration : path, optional
+        tables/exploration.tsv.
+    out_registration : path, optional
+        study/registration.json, which is read first where it is there; see `registration.register`.
     """
     from ceiflow.statistics.claims import CLAIM_COLUMNS, claim_rows
+    from ceiflow.statistics.exploration import EXPLORATION_COLUMNS, exploration_rows
+    from ceiflow.statistics.registration import register
 
     claims = config.get("claims") or []
-    rows = claim_rows(read_table(measurements), read_table(cells), claims, config["statistics"])
-    write_table(out_claims, CLAIM_COLUMNS, rows)
+    measured, sheet = read_table(measurements), read_table(cells)
+    registered = register(out_registration, claims) if out_registration else {}
+    rows = claim_rows(measured, sheet, claims, config["statistics"])
+    write_table(
+        out_claims,
+        CLAIM_COLUMNS,
+        ({**row, "registered": registered.get(str(row["claim_id"]))} for row in rows),
+    )
+    if out_exploration:
+        explored = exploration_rows(measured, sheet, claims, config["statistics"])
+        write_table(out_exploration, EXPLORATION_COLUMNS, explored)
