@@ -60,7 +60,7 @@ def plan(
         strata = {key: value for key, value in strata.items() if all(key)}
         lost = len(test) + len(reference) - sum(len(a) + len(b) for a, b in strata.values())
         notes = [f"{len(strata)} pairs by {' and '.join(pairs)}"]
-        notes += [f"{lost} cells without a partner do not count"] if lost else []
+        notes += [f"without a partner, and not counted: {lost}"] if lost else []
         return Plan(tuple(strata.values()), True, f"paired by {', '.join(pairs)}", tuple(notes))
     levels = [item[1] for item in test], [item[1] for item in reference]
     if not factors or len({*levels[0], *levels[1]}) < 2:
@@ -77,7 +77,7 @@ def plan(
         return Plan(everything, False, "cells", (note,))
     lost = len(test) + len(reference) - sum(len(a) + len(b) for a, b in strata.values())
     notes = [f"compared within each {name} ({_levels(strata)})"]
-    notes += [f"{lost} cells of a {name} that the other arm lacks do not count"] if lost else []
+    notes += [f"cells of a {name} that the other arm lacks, and not counted: {lost}"] if lost else []
     return Plan(tuple(strata.values()), False, f"within {', '.join(factors)}", tuple(notes))
 
 

@@ -179,6 +179,11 @@ def _plan(
     distance = _distance(claim, judged)
     one_sided = claim["kind"] == "absence" or claim.get("direction") in ("greater", "less")
     tail = alpha if one_sided else alpha / 2
+    notes = [seen.note] if seen.note else []
+    if claim["kind"] == "proportion" or endpoint in FRACTIONS:
+        notes.append(
+            "Student's interval: that of a proportion, which the verdict rests on, asks for more cells"
+        )
     rows = []
     for factor_p, factor_r in ((1, 1), (2, 1), (1, 2), (2, 2)):
         particles, regions = seen.particles * factor_p, seen.regions * factor_r
@@ -194,7 +199,7 @@ def _plan(
                     "distance": distance,
                     "power": None if distance is None else power_of(distance, sd, count, len(groups), tail),
                     "detectable": detectable(sd, count, len(groups), tail),
-                    "note": seen.note,
+                    "note": "; ".join(notes),
                 }
             )
     return rows or [{**base, "note": "no variance between cells"}]
