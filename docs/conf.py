@@ -17,7 +17,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = False
 # Pages about one measurement each, in the order of the way of the data; those that are written.
-SCIENCE = ("cross-sections", "layer", "images", "fine-structure", "statistics", "reports", "explorer")
+SCIENCE = ("cross-sections", "layer", "images", "fine-structure", "statistics", "simulation", "reports", "explorer")
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 

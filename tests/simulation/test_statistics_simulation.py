@@ -6,11 +6,15 @@ in a study of three cells an arm.
 
 import numpy as np
 import pytest
+from running import ROOT
 from scipy import stats
 
 from ceiflow.statistics.bounds import design_effect, upper_proportion
 from ceiflow.statistics.claims import claim_rows
 from ceiflow.statistics.components import nested_components
+from ceiflow.statistics.grid import scenarios
+from ceiflow.statistics.simulation import simulate
+from ceiflow.statistics.tables import read_table
 
 pytestmark = pytest.mark.simulation
 
@@ -172,3 +176,38 @@ def test_variance_intervals_cover_their_components():
             covered[item.level] += item.low <= truth[item.level] <= item.high
     for level, count in covered.items():
         assert 0.925 <= count / runs <= 0.99, level
+
+
+GRID_SUBSET = [
+    "difference-balanced-3",
+    "difference-unbalanced-4",
+    "difference-flat_normal-3",
+    "difference-state-4",
+    "difference-paired-4",
+    "mean-normal-4",
+    "mean-coverage-4",
+    "prevalence-correlated-3",
+]
+
+
+@pytest.mark.parametrize("scenario", GRID_SUBSET)
+def test_the_grid_keeps_its_promises(scenario):
+    """A seeded part of the grid, negative control included; the same numbers as in docs/simulation.tsv."""
+    found = simulate(scenario, 532)
+    assert found
+    assert not [row for row in found if row["kept"] == "no"]
+    family, case, cells = scenario.split("-")
+    kept = {
+        (row["quantity"], row["method"]): float(row["value"])
+        for row in read_table(ROOT / "docs" / "simulation.tsv")
+        if (row["family"], row["case"], row["cells"]) == (family, case, cells)
+    }
+    assert kept == {(row["quantity"], row["method"]): pytest.approx(row["value"], abs=1e-6) for row in found}
+
+
+def test_the_documented_grid_is_whole():
+    rows = read_table(ROOT / "docs" / "simulation.tsv")
+    assert {f"{row['family']}-{row['case']}-{row['cells']}" for row in rows} == set(scenarios())
+    control = [float(row["value"]) for row in rows if "negative control" in row["method"]]
+    assert min(control) > 0.5
+    assert sum(row["kept"] == "no" for row in rows) <= 2  # Welch with two cells covers more than it promises
