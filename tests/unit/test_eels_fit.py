@@ -38,12 +38,6 @@ def low_loss_kernel(thickness=0.5):
     return kernel(energy, loss, 0.5)
 
 
-class Plain:
-    """What `group_model` asks of a source."""
-
-    noise = fitting.Noise()
-
-
 def same_design_truth(dose):
     """Expected counts from the estimator's own columns: checks the algebra, not the model."""
     design = build_design(ENERGY, SECTIONS, list(SECTIONS), low_loss_kernel()).with_background(3.2, 0.0)
@@ -54,7 +48,7 @@ def same_design_truth(dose):
 
 
 def plain_group(design, truth):
-    model = group_model(truth * 1000, 1000, design, Plain, None, 4)
+    model = group_model(truth * 1000, 1000, design, fitting.Noise(), None, 4)
     number = len(design.elements)
     empty = np.zeros((ENERGY.size, 0))
     start = model.start[: 2 + number]

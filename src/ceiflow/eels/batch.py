@@ -139,7 +139,43 @@ class BatchFitter:
         self.expansion = np.concatenate([white.T, bends]).astype(np.float32)
         self.floor = (0.25 * mean).astype(np.float32)
         self._coarse(white, bends, mean)
+        self._at_zero(variance)
         self.information = float(np.sum(group.background * group.log_energy**2)) / noise.gain
+
+    def _at_zero(self, variance: np.ndarray) -> None:
+        """Errors of each element in a mean pixel that holds none of it, and that pixel's noise."""
+        columns, group = self.group.columns, self.group
+        number = group.shapes.shape[1]
+        penalty = np.zeros(self.size)
+        penalty[self.size - group.penalty.size :] = group.penalty
+        deviations, levels = np.empty(number), np.empty(number)
+        for i in range(number):
+            own = group.element_atoms[i] != 0
+            less = np.maximum(columns[:, own] @ group.start[own], 0.0) * self.noise.gain
+            left = np.maximum(variance - less, 0.1 * variance)
+            gram = columns.T @ (columns / left[:, None])
+            norm = 1 / np.sqrt(np.diag(gram))
+            inverse = np.linalg.pinv(norm[:, None] * (gram + np.diag(penalty)) * norm, hermitian=True)
+            row = group.element_atoms[i] * norm
+            deviations[i] = np.sqrt(max(row @ inverse @ row, 0.0))
+            levels[i] = left.sum()
+        self.zero_std, self.zero_level = deviations, levels
+
+    def zero_deviations(self, total: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Errors that elements would have in pixels without them: (p, E), in units of theta.
+
+        Parameters
+        ----------
+        total : (p,) array
+            Counts of each pixel.
+        counts : (p, E) array
+            Those of each element.
+        """
+        channels = self.group.columns.shape[0]
+        left = np.maximum(total[:, None] - np.clip(counts, 0, None), 0.1 * np.maximum(total, 1.0)[:, None])
+        noise = self.noise.gain * left + self.noise.read_noise**2 * channels
+        number = counts.shape[1]
+        return self.zero_std[:number] * np.sqrt(noise / self.zero_level[:number])
 
     def _whiten(self, columns: np.ndarray, variance: np.ndarray) -> None:
         """A basis where the mean pixel's normal matrix and the prior are both diagonal and add up to one."""

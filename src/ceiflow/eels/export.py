@@ -22,6 +22,7 @@ CORE_LOSS = "core_loss"
 QUANTITIES = {
     "areal_density": "Areal density (nm^-2)",
     "areal_density_std": "Standard error of the areal density (nm^-2)",
+    "areal_density_lod": "Detection limit of the areal density (nm^-2)",
     "atomic_fraction": "Atomic fraction",
     "counts": "Counts",
     "counts_std": "Standard error of the counts",
@@ -29,6 +30,7 @@ QUANTITIES = {
     "thickness_over_mfp": "Thickness over mean free path",
     "reduced_chi2": "Reduced chi-square",
     "total_counts": "Counts",
+    "bin": "Adaptive bin (-1 in vacuum)",
     "zone": "Zone (0 outside, 1 layer, 2 particle, 255 excluded)",
     "distance_nm": "Distance from the surface (nm), negative inside",
 }
@@ -60,19 +62,23 @@ def export_hyperspy(calibrated: Path, maps: Path, output: Path) -> None:
         size = _size(drawn.attrs.get("pixel_size_nm"))
         for name, data in _maps(drawn):
             group = _start(
-                signals, name.replace("/", "_"), header, "", QUANTITIES.get(name.split("/")[0], "")
+                signals,
+                name.replace("/", "_"),
+                header,
+                "",
+                QUANTITIES.get(name.removeprefix("binned/").split("/")[0], ""),
             )
             _space_axes(group, data.shape, size, navigate=False)
             group.create_dataset("data", data=data[()], chunks=data.shape, **COMPRESSION)
 
 
-def _maps(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+def _maps(file: h5py.Group, folder: str = "") -> Iterator[tuple[str, h5py.Dataset]]:
     for name in sorted(file):
         item = file[name]
         if isinstance(item, h5py.Dataset):
-            yield name, item
+            yield folder + name, item
         else:
-            yield from ((f"{name}/{part}", item[part]) for part in sorted(item))
+            yield from _maps(item, f"{folder}{name}/")
 
 
 def _size(value: Any) -> float | None:

@@ -76,6 +76,7 @@ def pooled(
     deviation : float
         Noise of the ratio in a typical pixel.
     shape : (rows, columns)
+        (1, 1) for spectra without neighbours.
     scale : float
 
     Returns
@@ -88,8 +89,7 @@ def pooled(
     side = next((s for s in (1, 3, 5, 7) if deviation / s < 0.5 * scale or s >= max(shape)), 7)
 
     def smooth(array: np.ndarray) -> np.ndarray:
-        array = array.reshape(shape)
-        return (uniform_filter(array, side, mode="nearest") if side > 1 else array).ravel()
+        return array if side == 1 else uniform_filter(array.reshape(shape), side, mode="nearest").ravel()
 
     whole = smooth(total)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,7 +97,9 @@ def pooled(
     return np.where(np.isfinite(ratios), ratios, 0.0), whole / max(total.mean(), 1e-300), side
 
 
-def split_groups(features: np.ndarray, noise: np.ndarray, groups: int) -> np.ndarray:
+def split_groups(
+    features: np.ndarray, noise: np.ndarray, groups: int, smallest: int = SMALLEST_GROUP
+) -> np.ndarray:
     """Sort points into compact groups: the widest is halved again and again, then means are settled.
 
     Nothing random: a group is cut at its mean across its widest direction, so the same points give the same
@@ -112,6 +114,8 @@ def split_groups(features: np.ndarray, noise: np.ndarray, groups: int) -> np.nda
         Their variance by counting.
     groups : int
         At most so many.
+    smallest : int
+        A group has no fewer points when it is cut.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def split_groups(features: np.ndarray, noise: np.ndarray, groups: int) -> np.nda
         Labels 0..k-1.
     """
     labels = np.zeros(len(features), np.int64)
-    widths = {0: _width(features, noise)}
+    widths = {0: _width(features, noise, smallest)}
     while len(widths) < groups:
         widest = max(widths, key=lambda label: widths[label][0])
         score, axis, centre = widths[widest]
@@ -127,18 +131,18 @@ def split_groups(features: np.ndarray, noise: np.ndarray, groups: int) -> np.nda
             break
         inside = np.flatnonzero(labels == widest)
         above = inside[(features[inside] - centre) @ axis > 0]
-        if min(above.size, inside.size - above.size) < SMALLEST_GROUP:
+        if min(above.size, inside.size - above.size) < smallest:
             widths[widest] = (0.0, axis, centre)
             continue
         new = len(widths)
         labels[above] = new
         for label in (widest, new):
             part = labels == label
-            widths[label] = _width(features[part], noise[part])
+            widths[label] = _width(features[part], noise[part], smallest)
     return _settle(features, labels)
 
 
-def _width(points: np.ndarray, noise: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+def _width(points: np.ndarray, noise: np.ndarray, smallest: int) -> tuple[float, np.ndarray, np.ndarray]:
     """Excess sum of squares along the widest direction, 0 if it does not matter; that direction; the mean."""
     centre = points.mean(0)
     scatter = (points - centre).T @ (points - centre) / len(points)
@@ -146,7 +150,7 @@ def _width(points: np.ndarray, noise: np.ndarray) -> tuple[float, np.ndarray, np
     values, vectors = np.linalg.eigh(scatter - np.diag(expected))
     # The largest of several directions scatters upwards, by so much for noise alone.
     chance = 3 * expected.max() * np.sqrt(2 * points.shape[1] / len(points))
-    matters = values[-1] > 0.25 + chance and len(points) >= 2 * SMALLEST_GROUP
+    matters = values[-1] > 0.25 + chance and len(points) >= 2 * smallest
     return (float(values[-1]) * len(points) if matters else 0.0), vectors[:, -1], centre
 
 
@@ -178,18 +182,22 @@ def in_order(labels: np.ndarray, key: np.ndarray) -> np.ndarray:
     return place[labels]
 
 
-def group_pixels(source: Source) -> np.ndarray:
+def group_pixels(source: Source, sizes: np.ndarray | None = None) -> np.ndarray:
     """Label of every pixel of an acquisition, in the order of mean t/lambda.
 
     Parameters
     ----------
     source : Source
+    sizes : (p,) array, optional
+        Pixels that each spectrum is the sum of: then it is pooled with no neighbour, and read noise, which
+        adds up, makes groups too.
 
     Returns
     -------
     (p,) int array
     """
-    options, low, shape = source.config["eels"]["fit"], source.low, source.core.shape[:2]
+    options, low = source.config["eels"]["fit"], source.low
+    shape, smallest = (source.core.shape[:2], SMALLEST_GROUP) if sizes is None else ((1, 1), 1)
     features, noise = [], []
     key = np.zeros(source.pixels)
     if low is not None and not low.shared:
@@ -211,12 +219,14 @@ def group_pixels(source: Source) -> np.ndarray:
         features.append(np.where(lit[:, None], np.clip(shares, -1, 1), 0.0) / SHARE_SCALE)
         level = np.where(lit, level, np.inf)
         noise.append((deviation / side / SHARE_SCALE) ** 2 / level[:, None])
+    if sizes is not None and source.noise.read_noise:
+        features.append(np.log2(sizes)[:, None])
+        noise.append(np.zeros((source.pixels, 1)))
     if not features:
         return np.zeros(source.pixels, np.int64)
     groups = int(options.get("groups") or 16)
-    return in_order(
-        split_groups(np.concatenate(features, axis=1), np.concatenate(noise, axis=1), groups), key
-    )
+    points, scatter = np.concatenate(features, axis=1), np.concatenate(noise, axis=1)
+    return in_order(split_groups(points, scatter, groups, smallest), key)
 
 
 def _moments_of_pixels(source: Source, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -16,6 +16,9 @@ from ceiflow.eels.k_factors import read_k_factors
 from ceiflow.eels.source import Source, open_source, to_json
 from ceiflow.progress import Progress
 from ceiflow.signals.store import Header, carry_header, create_h5, read_header
+
+if TYPE_CHECKING:
+    from ceiflow.eels.pixels import PixelFits
 
 FIT_SCHEMA = "ceiflow-fit-1"
 
@@ -54,64 +57,74 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
     calibrated, edges, output : Path
     config : mapping
     """
+    from ceiflow.eels.adaptive import wanted_pair
+    from ceiflow.eels.densities import quantities, too_thick
     from ceiflow.eels.pixels import fit_pixels
 
     source = open_source(calibrated, edges, config)
     progress = Progress(source.pixels, "pixels fitted")
-    fits = fit_pixels(source, lambda rows, *_: progress.advance(len(rows)))
+    fits = fit_pixels(source, lambda rows, *_: progress.advance(len(rows)), wanted_pair(source)[0])
     shape = source.core.shape[:2]
-    limit = config["eels"].get("max_thickness_over_mfp")
-    density_reason, fraction_reason = source.density_reason(), source.fraction_reason()
-    thick = fits.thickness > float(limit) if limit is not None else np.zeros(source.pixels, bool)
-    for values in (fits.theta, fits.theta_std, fits.counts, fits.counts_std, fits.chi2, fits.total):
+    for values in (
+        fits.theta,
+        fits.theta_std,
+        fits.theta_zero_std,
+        fits.counts,
+        fits.counts_std,
+        fits.chi2,
+        fits.total,
+    ):
         values[~source.live] = np.nan
-    with np.errstate(divide="ignore", invalid="ignore"):
-        electrons = np.full(source.pixels, np.nan)
-        if not density_reason:
-            electrons = np.where(source.low.total > 0, source.low.total, np.nan) * source.exposure_ratio
-        density = fits.theta / electrons[:, None]
-        low_noise = (
-            density**2 * (source.noise.gain / source.low.total)[:, None] if source.low is not None else 0.0
-        )
-        density_std = np.sqrt((fits.theta_std / electrons[:, None]) ** 2 + low_noise)
-        sums = fits.theta.sum(1, keepdims=True)
-        fraction = np.where(sums > 0, fits.theta / sums, np.nan)
-    density[thick] = density_std[thick] = fraction[thick] = np.nan
-    if fraction_reason:
-        fraction[:] = np.nan
-    maps = {
-        "counts": fits.counts,
-        "counts_std": fits.counts_std,
-        "areal_density": density,
-        "areal_density_std": density_std,
-        "atomic_fraction": fraction,
-    }
     with create_h5(output) as file:
-        for element in config["eels"]["elements"]:
-            for name, values in maps.items():
-                empty = np.full(shape, np.nan, np.float32)
-                inside = element in source.elements
-                data = values[:, source.elements.index(element)].reshape(shape) if inside else empty
-                _write_map(file, f"{name}/{element}", data)
+        _write_elements(file, "", source, quantities(source, fits), shape)
         _write_map(file, "thickness_over_mfp", fits.thickness.reshape(shape))
         _write_map(file, "reduced_chi2", fits.chi2.reshape(shape))
         _write_map(file, "total_counts", fits.total.reshape(shape))
         _write_map(file, "group", fits.group.reshape(shape))
+        _write_bins(file, source, fits)
         carry_header(calibrated, file, schema=FIT_SCHEMA, warnings=source.notes)
-        _write_fit_attributes(file, source, density_reason, fraction_reason, int(thick.sum()))
+        _write_fit_attributes(file, source, int(too_thick(source, fits).sum()))
+
+
+def _write_elements(
+    file: h5py.File, folder: str, source: Source, maps: Mapping[str, np.ndarray], shape: tuple[int, int]
+) -> None:
+    """Maps of every chosen element; those that are not in view are NaN."""
+    for element in source.config["eels"]["elements"]:
+        for name, values in maps.items():
+            data = np.full(shape, np.nan, np.float32)
+            if element in source.elements:
+                data = values[:, source.elements.index(element)].reshape(shape)
+            _write_map(file, f"{folder}{name}/{element}", data)
+
+
+def _write_bins(file: h5py.File, source: Source, fits: PixelFits) -> None:
+    """Adaptive bins: their labels, and what is in them on the pixels of each."""
+    from ceiflow.eels.adaptive import fit_bins
+
+    bins = fit_bins(source, fits)
+    if bins is None:
+        return
+    shape = source.core.shape[:2]
+    file.create_dataset("bin", data=bins.label.reshape(shape), track_times=False)
+    file.attrs["bins"] = to_json(bins.summary())
+    inside = bins.label >= 0
+    spread = {}
+    for name, values in bins.values.items():
+        spread[name] = np.full((source.pixels, values.shape[1]), np.nan)
+        spread[name][inside] = values[bins.label[inside]]
+    _write_elements(file, "binned/", source, spread, shape)
 
 
 def _write_map(file: h5py.File, name: str, values: np.ndarray) -> None:
     file.create_dataset(name, data=values.astype(np.float32), track_times=False)
 
 
-def _write_fit_attributes(
-    file: h5py.File, source: Source, density_reason: str, fraction_reason: str, too_thick: int
-) -> None:
+def _write_fit_attributes(file: h5py.File, source: Source, too_thick: int) -> None:
     elements = source.config["eels"]["elements"]
     file.attrs["identifiable"] = to_json({element: source.reasons.get(element, "") for element in elements})
-    file.attrs["density_identifiable"] = density_reason
-    file.attrs["fraction_identifiable"] = fraction_reason
+    file.attrs["density_identifiable"] = source.density_reason()
+    file.attrs["fraction_identifiable"] = source.fraction_reason()
     file.attrs["n_channels"] = source.energy_eV.size
     window = [round(float(source.energy_eV[0]), 4), round(float(source.energy_eV[-1]), 4)]
     file.attrs["window"] = json.dumps(window)

@@ -48,6 +48,7 @@ class FitMaps:
     fraction: dict[str, FloatArray]
     single: dict[str, FloatArray]
     identifiable: dict[str, str] = field(default_factory=dict)
+    lod: dict[str, FloatArray] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,7 +75,9 @@ def read_fit(path: Path) -> FitMaps:
             if name in file
         }
         identifiable = json.loads(file.attrs.get("identifiable", "{}"))
-    return FitMaps(read_header(path), *groups, single, identifiable)
+        limits = file.get("areal_density_lod", {})
+        lod = {name: np.asarray(item[()], dtype=float) for name, item in limits.items()}
+    return FitMaps(read_header(path), *groups, single, identifiable, lod)
 
 
 def for_geometry(maps: FitMaps) -> FitMaps:

@@ -20,6 +20,8 @@ from ceiflow.study.measurements import Measurement, not_identifiable
 
 #: Without a pixel size lengths are counted in pixels, and nothing in nm is reported.
 NO_PIXEL_SIZE = "pixel size missing"
+#: What of the adaptive bins goes into maps.h5.
+BINNED = ("areal_density", "areal_density_std", "areal_density_lod", "atomic_fraction")
 #: A fit that is worse than this has something in it that the model does not know.
 LARGEST_CHI2 = 1.5
 
@@ -86,6 +88,7 @@ def measure_spectrum_image(
         distance if pixel_nm else np.full(distance.shape, np.nan),
         pixel_nm,
         fine.maps | ({"adf": registered.image} if isinstance(registered, Registration) else {}),
+        fit,
     )
     eels.write_content(outputs["fine_structure"], fine.content)
     write_layer(outputs["layer"], found.trace)
@@ -186,13 +189,15 @@ def write_maps(
     distance: np.ndarray,
     pixel_nm: float | None,
     more: dict[str, np.ndarray] | None = None,
+    fit: Path | None = None,
 ) -> None:
-    """Write maps.h5 in the layout of the contract."""
+    """Write maps.h5 in the layout of the contract, with the adaptive bins of fit.h5 where it has some."""
     from ceiflow.signals.store import create_h5
 
     groups = {
         "areal_density": maps.areal,
         "areal_density_std": maps.areal_std,
+        "areal_density_lod": maps.lod,
         "atomic_fraction": maps.fraction,
         "counts": maps.counts,
         "counts_std": maps.counts_std,
@@ -212,6 +217,22 @@ def write_maps(
             _write(file, name, values.astype(np.float32))
         _write(file, "zone", zone)
         _write(file, "distance_nm", distance.astype(np.float32))
+        if fit is not None:
+            _copy_bins(fit, file)
+
+
+def _copy_bins(fit: Path, file) -> None:
+    """Labels of the bins and what they hold; nothing here depends on them."""
+    import h5py
+
+    with h5py.File(fit, "r") as source:
+        if "bin" not in source:
+            return
+        _write(file, "bin", source["bin"][()])
+        file.attrs["bins"] = source.attrs["bins"]
+        for group in BINNED:
+            for name, data in source[f"binned/{group}"].items():
+                _write(file.require_group(f"binned/{group}"), name, data[()])
 
 
 def _write(group, name, values):
