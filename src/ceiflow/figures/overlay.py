@@ -26,7 +26,8 @@ UNCOVERED = {
     CANNOT_TELL: (style.YELLOW, (0, (3, 1, 1, 1)), "d", "cannot tell: no detection limit"),
 }
 
-
+# More normals than this would be a hatching.
+MOST_NORMALS = 60
 RUG = {BARE_KIND: style.BLUE, UNMEASURED: style.GREY, CANNOT_TELL: style.ORANGE}
 
 
@@ -81,6 +82,7 @@ def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection 
             colours.append((thickness[a] + thickness[b]) / 2)
             drawn[[a, b]] = True
         dots += [(x[i], y[i], thickness[i]) for i in np.flatnonzero(found & ~drawn & np.isfinite(x + y))]
+    _normals(axes, table, place)
     for kind, where in kinds(table).items():
         colour, dashes, _, _ = UNCOVERED[kind]
         for index in stretches(table) if where.any() else []:
@@ -101,6 +103,16 @@ def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection 
         shown = {"cmap": colour_map, "vmin": limits[0], "vmax": limits[1], "plotnonfinite": True}
         axes.scatter(x, y, 7.0, values, **shown, edgecolors="black", linewidths=0.5, zorder=3)
     return lines
+
+
+def _normals(axes: Axes, table: Rows, place) -> None:
+    """The normals along which the thickness counts, from inner to outer edge; a few dozen of them."""
+    ends = columns(table, "inner_column", "inner_row", "outer_column", "outer_row")
+    x0, y0, x1, y1 = (place(values) for values in ends)
+    where = np.flatnonzero(present(table) & np.isfinite(x0 + y0 + x1 + y1))
+    where = where[:: max(1, -(-where.size // MOST_NORMALS))]
+    lines = [[(x0[i], y0[i]), (x1[i], y1[i])] for i in where]
+    axes.add_collection(LineCollection(lines, colors="white", linewidths=0.5, alpha=0.8))
 
 
 def _neighbours(table: Rows, where: np.ndarray, x: np.ndarray, y: np.ndarray, closed_gap: float):
@@ -127,7 +139,7 @@ def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5,
     style.scale_bar(axes, pixel_size_nm, shape)
     handles = []
     if lines is not None:
-        handles.append(Line2D([], [], color=style.GREY, label="outer and inner edge of the layer"))
+        handles.append(Line2D([], [], color=style.GREY, label="edges of the layer, normals"))
         style.colour_bar(figure, lines, axes, "Layer thickness (nm)", "max")
     for kind, where in kinds(table).items():
         colour, dashes, _, words = UNCOVERED[kind]

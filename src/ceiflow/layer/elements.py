@@ -34,6 +34,8 @@ RUNAWAY_SIGMA = 5.0
 LARGEST_SHARE_NOISE = 0.05
 #: A map shows a particle if inside and outside differ by this many standard deviations of the smoothed map.
 LEAST_CONTRAST = 6.0
+#: Widest smoothing for the contour, in pixels; the profile finds the edge within it segment by segment.
+WIDEST_SMOOTHING = 4.0
 
 
 @dataclass(frozen=True)
@@ -329,7 +331,7 @@ def _split(values: FloatArray, variance: FloatArray) -> tuple[float, float] | No
         if contrast <= 0:
             return None
         # Enough smoothing that noise alone does not move the contour by more than a fraction of a pixel.
-        sigma = float(np.clip(3.5 * noise / contrast, 0.7, 4.0))
+        sigma = float(np.clip(3.5 * noise / contrast, 0.7, WIDEST_SMOOTHING))
     left = noise / (2 * np.sqrt(np.pi) * sigma)
     if contrast < LEAST_CONTRAST * left:
         return None

@@ -172,7 +172,7 @@ def layer_rows(trace: Trace | None, reason: str, seed: int, resamples: int) -> l
     block = block_length(t, trace.position_nm[keep], length)
     draws = block_draws(len(t), block, np.random.default_rng(seed), resamples)
     rows = [
-        _mean_covered(trace, t, length, present, covariance, limit),
+        _mean_covered(trace, t, length, present, covariance, limit, draws),
         _mean_everywhere(trace, t, length, covariance),
         _coverage(present, length, block, draws),
         _longest_bare(present, length, trace.stretch[keep], trace.closed, draws),
@@ -218,7 +218,17 @@ def _weighted_mean(t, length, covariance):
     return float(weight @ t), float(np.sqrt(max(weight @ covariance @ weight, 0.0)))
 
 
-def _mean_covered(trace, t, length, present, covariance, limit):
+def _along_arc(t, length, present, draws) -> str:
+    """How far the mean of another stretch of the same surface would lie, by blocks along the arc."""
+    weight = (length * present)[draws]
+    total = weight.sum(axis=1)
+    means = np.sum(weight * t[draws], axis=1)[total > 0] / total[total > 0]
+    if present.sum() < LEAST_POINTS or len(means) < 2:
+        return ""
+    return f"another arc of this length would differ by {means.std(ddof=1):.2g} nm (block bootstrap)"
+
+
+def _mean_covered(trace, t, length, present, covariance, limit, draws):
     n = int(present.sum())
     if n == 0:
         return bounded(
@@ -232,7 +242,8 @@ def _mean_covered(trace, t, length, present, covariance, limit):
         said = f"{n} of {len(t)} segments above their own limits, at {value:.2g} nm in the mean"
         return bounded("layer", "layer_thickness_nm", limit, n=len(t), note=said)
     systematic = _systematic(trace, value, extra)
-    return Measurement("layer", "layer_thickness_nm", value, error, systematic, limit, "identified", n)
+    note = _along_arc(t, length, present, draws)
+    return Measurement("layer", "layer_thickness_nm", value, error, systematic, limit, "identified", n, note)
 
 
 def _mean_everywhere(trace, t, length, covariance):
