@@ -43,14 +43,14 @@ FIXTURE_FILE = Path(__file__).parents[2] / "tests" / "fixtures" / "multislice.np
 SETS = {"calibration": 1, "development": 2, "report": 3}
 
 
-def slabs(which: str) -> dict[str, Slab]:
+def slabs(which: str, most: int = 6) -> dict[str, Slab]:
     """Slabs of a set by name: facet, tilt and depth drawn."""
     made = {}
     for coating, count in COATINGS_NM.items():
-        for number in range(count):
-            seed = [SETS[which], round(10 * coating), number]
+        for index in range(min(count, most)):
+            seed = [SETS[which], round(10 * coating), index]
             rng = np.random.default_rng(seed)
-            made[f"{which}-{coating:g}nm-{number}"] = Slab(
+            made[f"{which}-{coating:g}nm-{index}"] = Slab(
                 coating_nm=coating,
                 turn_deg=float(rng.uniform(0, 90)),
                 tilt_mrad=float(rng.uniform(-15, 15)),
@@ -198,6 +198,7 @@ def main() -> None:
     parser.add_argument("what", choices=("waves", "measure", "table", "fixtures"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--set", choices=tuple(SETS), action="append")
+    parser.add_argument("--most", type=int, default=6, help="slabs of one thickness")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +209,7 @@ def main() -> None:
     if options.what == "fixtures":
         fixtures(options.folder, FIXTURE_FILE)
         return
-    made = {name: slab for which in options.set or SETS for name, slab in slabs(which).items()}
+    made = {name: slab for which in options.set or SETS for name, slab in slabs(which, options.most).items()}
     paths = {name: options.folder / f"{name}.npy" for name in made}
     with ProcessPoolExecutor(options.processes) as pool:
         if options.what == "waves":

@@ -59,6 +59,16 @@ def test_layer_of_known_thickness(tmp_path, name):
     assert abs(off) < max(0.4, 0.4 * limit)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("10nm")])
+def test_a_coating_of_random_atoms_is_amorphous(tmp_path, name):
+    _, _, defocus, dose, _ = name.split("|")
+    with np.load(FILE) as held:
+        image = held[name]
+    _, rows = measured(tmp_path, image, defocus_nm=float(defocus), dose_e_per_A2=float(dose))
+    assert rows["layer_amorphous_fraction"]["status"] == "identified"
+    assert float(rows["layer_amorphous_fraction"]["value"]) > 0.8
+
+
 def test_no_absence_without_a_defocus(tmp_path):
     with np.load(FILE) as held:
         image = held[NAMES[0]]
