@@ -121,7 +121,8 @@ def test_absence_is_not_claimed_at_a_dose_that_does_not_show_carbon():
     dim = bias.limit_of(found, 40.0, 300.0, 0.2036, 1.0, 0.0, 0.0, 100.0)
     assert dim["total_nm"] is None
     assert "too few" in dim["reason"]
-    assert bias.limit_of(found, 40.0, 300.0, 0.2036, 1.0, 0.0, 0.0, 500.0)["total_nm"] > 0
+    assert bias.limit_of(found, 40.0, 300.0, 0.2036, 1.0, 0.0, 0.0, 400.0)["total_nm"] > 0
+    assert bias.limit_of(found, 80.0, 300.0, 0.2036, 1.0, 0.0, 0.0, 100.0)["total_nm"] > 0
     assert bias.limit_of(found, None, 300.0, 0.2036, 1.0, 0.0, 0.0, 500.0)["total_nm"] is None
 
 

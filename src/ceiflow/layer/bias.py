@@ -156,7 +156,7 @@ def simulated(defocus_nm: float | None) -> tuple[float, float, float]:
 def least_dose(defocus_nm: float) -> float:
     """Dose in e/A^2 from which amorphous carbon shows in simulated images at this defocus."""
     defoci, doses = np.array(LEAST_DOSE).T
-    return float(np.exp(np.interp(abs(defocus_nm), defoci, np.log(doses))))
+    return round(float(np.exp(np.interp(abs(defocus_nm), defoci, np.log(doses)))), 3)
 
 
 def limit_of(
