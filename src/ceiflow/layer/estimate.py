@@ -30,6 +30,8 @@ SHAPE_PIXELS = 0.03
 #: Segments that blur and amplitude are taken from, at most: they are the same for all, and a wide image has
 #: hundreds.
 MOST_JOINT = 60
+#: The covered segments are settled when fewer than this share of them change.
+SETTLED = 0.02
 #: A film behind the particle loses less than this share of its counts where the particle is.
 LEAST_DROP = 0.5
 NO_AMPLITUDE = (
@@ -188,7 +190,7 @@ def _from_profile(
         now = everywhere.thickness > limit
         if not now.any():
             return None, None, "no segment's excess is above the detection limit"
-        fitted, same = everywhere, bool(np.all(now == covered))
+        fitted, same = everywhere, bool(np.mean(now != covered) < SETTLED)
         covered = now
         if same:
             break

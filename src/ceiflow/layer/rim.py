@@ -23,6 +23,8 @@ FEWEST_COUNTS = 1e-3
 #: Segments of the first look, in those of the second; and how far the second one looks, in the thickest
 #: layer.
 LONG_SEGMENTS, REACH = 6.0, 1.5
+#: A long contour is cut into this many segments at most.
+MOST_SEGMENTS = 160
 #: Share of the Fresnel fringe's width by which it may shift the rim's edges: they are fitted without it.
 FRESNEL_SHARE = 0.25
 
@@ -84,7 +86,8 @@ def _found(choice: Choice, step: float, settings: dict):
         return find_layer(choice, step, settings)
     thickest = float(np.nanmax(trace.thickness_nm[trace.present]))
     reach = min(settings["max_thickness_nm"], REACH * thickest + 4 * first.profile.blur_nm + 4 * step)
-    return find_layer(choice, step, {**settings, "max_thickness_nm": reach})
+    shortest = max(settings["segment_nm"], first.surface.length_nm / MOST_SEGMENTS)
+    return find_layer(choice, step, {**settings, "segment_nm": shortest, "max_thickness_nm": reach})
 
 
 def _bare(trace: Trace) -> Trace:
