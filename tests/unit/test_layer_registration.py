@@ -55,6 +55,7 @@ def test_shift_of_equal_frames_with_its_error(shift):
         maps, image = recorded(np.random.default_rng(seed), shift)
         found = register(maps, image, 2.0, 2.0)
         assert found.applied
+        assert "along rows" in found.words(2.0)
         assert found.quality > 0.9
         error = found.shift_pixels - shift
         assert np.all(np.abs(error) < 0.15)

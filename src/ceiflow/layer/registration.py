@@ -59,6 +59,16 @@ class Registration:
     image: FloatArray
     reason: str = ""
 
+    def words(self, pixel_nm: float | None) -> str:
+        """Shift and its error in a few words."""
+        scale, unit = (1.0, "pixels") if pixel_nm is None else (pixel_nm, "nm")
+        errors = np.sqrt(np.diag(self.covariance))
+        parts = [
+            f"{value * scale:.2g} +- {error * scale:.1g} {unit} along {axis}"
+            for value, error, axis in zip(self.shift_pixels, errors, ("rows", "columns"), strict=True)
+        ]
+        return ", ".join(parts)
+
     def entry(self, pixel_nm: float | None) -> dict:
         """For summary.json."""
         scale = 1.0 if pixel_nm is None else pixel_nm

@@ -70,6 +70,8 @@ def measure_spectrum_image(
         measured["layer"], film = support.excess(spectra["layer"], around)
     placed, why_not_placed = _placed(maps, choice, found, settings, pixel_nm)
     registered = _registered(calibrated, maps, choice, pixel_nm)
+    if isinstance(registered, Registration) and registered.applied:
+        found.notes.append(f"dark field placed on the maps: {registered.words(pixel_nm)}")
     seed = seed_for(config["statistics"]["seed"], header.acquisition_id, "layer")
     rows = layer_rows(found.trace, found.reason, seed, config["statistics"]["resamples"])
     depth = distance if pixel_nm else None
