@@ -175,6 +175,7 @@ def test_every_endpoint_has_a_row(study):
     rows = eels.zone_measurements(zones(study), header, ELEMENTS)
     rows += eels.measure_fine_structure(study["calibrated"], study["edges"], study["masks"], CONFIG).rows
     wanted = set(endpoints("eels_si", ELEMENTS)) - set(LAYER_ENDPOINTS) - {"dose_e_per_A2"}
+    wanted = {name for name in wanted if not name.startswith("interface_position")}
     assert {row.endpoint for row in rows} >= wanted
     assert len({(row.zone, row.endpoint) for row in rows}) == len(rows)
 

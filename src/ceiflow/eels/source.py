@@ -179,6 +179,15 @@ def with_point_spread(
     return blurred
 
 
+def axis_notes(header: Header, options: Mapping[str, Any]) -> list[str]:
+    """What is suspicious about the axis that calibration left: a dispersion beyond the configured search."""
+    factor = float(json.loads(header.attributes.get("calibration", "{}")).get("dispersion_factor") or 1.0)
+    largest = float((options.get("energy") or {}).get("max_dispersion_error", 0.05))
+    if abs(factor - 1) <= largest:
+        return []
+    return [f"dispersion factor {factor:.3f} is beyond eels.energy.max_dispersion_error {largest:g}"]
+
+
 def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Source:
     """Open a calibrated file with all that quantification needs to know beforehand.
 
@@ -212,6 +221,7 @@ def open_source(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> Sou
         raise SignalError(header.acquisition_id, "core_loss energy range", window, f"at least {MIN_CHANNELS}")
     channels = slice(int(chosen[0]), int(chosen[-1]) + 1)
     setting = setting_of(header.metadata)
+    notes += axis_notes(header, options)
     table = chosen_edges(list(options["elements"]))
     elements, reasons, shown = elements_in_view(table, start, stop)
     times = [header.metadata.get(name) for name in ("exposure_s", "low_loss_exposure_s")]

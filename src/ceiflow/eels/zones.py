@@ -139,12 +139,21 @@ def axis_shifts(source: Source) -> list[np.ndarray]:
 
 
 def _scale_errors(source: Source) -> np.ndarray:
-    """Relative error of each element's cross-section: that of its k-factor, else that of its shell."""
+    """Relative error of each element's cross-section.
+
+    That of its k-factor; else that of its shell, or the standard deviation of the two sources where they
+    differ by more: |ln ratio| / sqrt(2).
+    """
     systematic = source.config["eels"].get("systematic") or {"K": 0.07, "L": 0.15}
     table = chosen_edges(source.elements)
-    given = [source.sections[element].k_factor.error for element in source.elements]
-    shells = [float(systematic[table[element].shell]) for element in source.elements]
-    return np.array([shell if error is None else error for error, shell in zip(given, shells, strict=True)])
+    errors = []
+    for element in source.elements:
+        section = source.sections[element]
+        ratio = section.second_ratio
+        apart = abs(np.log(ratio)) / np.sqrt(2) if np.isfinite(ratio) and ratio > 0 else 0.0
+        shell = max(float(systematic[table[element].shell]), float(apart))
+        errors.append(shell if section.k_factor.error is None else section.k_factor.error)
+    return np.array(errors)
 
 
 def _name_sources(states: dict[str, tuple[str, str]], source: Source) -> dict[str, tuple[str, str]]:
@@ -254,6 +263,22 @@ def _state(value: float, lod: float, reduced_chi2: float) -> tuple[str, str]:
     return "bounded", "below the detection limit"
 
 
+def _contradiction(elements: Sequence[str], fit: SpectrumFit, extra: np.ndarray, scale: np.ndarray) -> str:
+    """Why the densities cannot all be true: one is negative beyond all its errors. Empty where none is.
+
+    Fractions of the others would then add up to more than one.
+    """
+    error = np.sqrt(np.diag(fit.covariance) + extra + (scale * fit.theta) ** 2)[: len(elements)]
+    pulls = fit.theta / np.maximum(error, 1e-300)
+    worst = int(np.argmin(pulls)) if len(elements) else 0
+    if not len(elements) or pulls[worst] > -DETECTION_SIGMA:
+        return ""
+    return (
+        f"{elements[worst]} comes out negative by {-pulls[worst]:.2g} errors: an edge that is "
+        "not among the chosen elements, or a wrong energy axis"
+    )
+
+
 def _fractions(
     elements: Sequence[str],
     fit: SpectrumFit,
@@ -271,6 +296,7 @@ def _fractions(
         reason = "fewer than two of the chosen elements are in view"
     if not reason and not total > DETECTION_SIGMA * error:
         reason = "no element stands above its detection limit"
+    reason = reason or _contradiction(elements, fit, extra, scale)
     absent = f"; not in the sum: {', '.join(sorted(source.reasons))}" if source.reasons else ""
     plural = "" if source.low is not None else "; no low loss: plural scattering not corrected"
     for i, element in enumerate(elements):
