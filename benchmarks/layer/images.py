@@ -274,6 +274,11 @@ def page(folder: Path) -> str:
     text = INTRODUCTION + _multislice_table(shown)
     text += f"\n{len(mute)} of {len(shown)} images are below the least dose of their defocus: no absence is "
     text += f"claimed there. {sum(row['n'] == '0' for row in shown)} gave no edge.\n"
+    thick = [row for row in shown if float(row["truth_nm"]) > 2 * number(row["lod_nm"])]
+    seen, of = _sum(thick, "present"), _sum(thick, "n")
+    text += f"Layers above twice the limit: {of - seen:.0f} of {of:.0f} segments missed, at 100 e/A² alone "
+    dim = [row for row in thick if float(row["dose_e_per_A2"]) <= 100]
+    text += f"{_sum(dim, 'n') - _sum(dim, 'present'):.0f}.\n"
     text += SCENES
     for modality in dict.fromkeys(row["modality"] for row in scenes):
         rows = [row for row in scenes if row["modality"] == modality]
