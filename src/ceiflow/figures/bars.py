@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ceiflow.figures import style
-from ceiflow.figures.tables import Table, endpoint_name, groups, known, number, rows
+from ceiflow.figures.claims import VERDICTS
+from ceiflow.figures.tables import Rows, Table, endpoint_name, groups, known, number, rows
 
 LOST = "failed or excluded"
 OUTCOMES = {
@@ -35,8 +37,12 @@ def outcome(measurement: dict | None, qc_status: str) -> str:
 
 
 @style.styled
-def prevalence_bars(acquisitions: Table, measurements: Table, cells: Table, sheet: Table = ()) -> Figure:
+def prevalence_bars(
+    acquisitions: Table, measurements: Table, cells: Table, sheet: Table = (), claims: Table = ()
+) -> Figure:
     """Acquisitions by group and by what each says: layer found, none above its limit, cannot tell, lost.
+
+    Beside them, for every claim of absence, the prevalence with both bounds and what is claimed at most.
 
     Parameters
     ----------
@@ -44,7 +50,10 @@ def prevalence_bars(acquisitions: Table, measurements: Table, cells: Table, shee
         Results `acquisitions.tsv`, `measurements.tsv`, and any table of cells with their condition.
     sheet : table, optional
         The cells sheet of the study.
+    claims : table, optional
+        Results `claims.tsv`.
     """
+    bounded = [row for row in rows(claims) if known(row.get("prevalence_high"))]
     found = {
         row["acquisition_id"]: row
         for row in rows(measurements)
@@ -62,8 +71,13 @@ def prevalence_bars(acquisitions: Table, measurements: Table, cells: Table, shee
     shown = [name for name in [*layout, "no condition"] if name in counts]
     if not shown:
         return style.nothing("There is no acquisition that could show a layer.")
-    figure = style.new_figure(style.TWO_COLUMNS_MM, 20.0 + 8.0 * len(shown))
-    axes = figure.subplots()
+    height = 20.0 + max(8.0 * len(shown), 14.0 * len(bounded))
+    figure = style.new_figure(style.TWO_COLUMNS_MM, height)
+    if bounded:
+        axes, beside = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
+        _bounds(beside, bounded)
+    else:
+        axes = figure.subplots()
     left = np.zeros(len(shown))
     for key, (colour, hatch) in OUTCOMES.items():
         width = np.array([counts[name][key] for name in shown], float)
@@ -96,12 +110,50 @@ def prevalence_bars(acquisitions: Table, measurements: Table, cells: Table, shee
     words = "; ".join(
         f"{name}: " + ", ".join(f"{n} {key}" for key, n in sorted(counts[name].items())) for name in shown
     )
-    return style.describe(figure, f"Presence of a layer by group of acquisitions. {words}.")
+    bounds = "; ".join(
+        f"{row['claim_id']}: found in {number(row.get('prevalence')):.0%}, at most "
+        f"{number(row['prevalence_high']):.0%}"
+        if known(row.get("prevalence"))
+        else f"{row['claim_id']}: at most {number(row['prevalence_high']):.0%}"
+        for row in bounded
+    )
+    text = f"Presence of a layer by group of acquisitions. {words}."
+    return style.describe(figure, f"{text} Bounds on the prevalence: {bounds}." if bounded else text)
+
+
+def _bounds(axes: Axes, claims: Rows) -> None:
+    """Share of regions with a layer, from lower to upper bound, and the share that is claimed at most."""
+    for place, row in enumerate(claims):
+        low, high = number(row.get("prevalence_low")), number(row["prevalence_high"])
+        colour = VERDICTS.get(row["verdict"], ("", style.BLACK))[1]
+        axes.plot(
+            [np.nan_to_num(low), high], [place, place], color=colour, linewidth=1.8, solid_capstyle="butt"
+        )
+        axes.plot([high, high], [place - 0.16, place + 0.16], color=colour, linewidth=1.2)
+        if known(row.get("prevalence")):
+            axes.plot(number(row["prevalence"]), place, "o", color=colour, markersize=5, clip_on=False)
+        if known(row.get("max_prevalence")):
+            claimed = number(row["max_prevalence"])
+            axes.plot(
+                [claimed] * 2,
+                [place - 0.34, place + 0.34],
+                color=style.GREY,
+                linestyle=(0, (3, 2)),
+                linewidth=0.8,
+            )
+        axes.text(0.0, place - 0.42, row["claim_id"], fontsize=6, va="bottom", color=style.GREY)
+    axes.set_ylim(len(claims) - 0.4, -0.8)
+    axes.set_xlim(0, 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("Prevalence with bounds;\ndashed: claimed at most")
 
 
 @style.styled
 def heterogeneity_bars(heterogeneity: Table) -> Figure:
     """Share of the variance by level (pixel, region, particle, cell), one bar an endpoint.
+
+    Beside them the standard deviations of the layer's thickness by level, with their intervals.
 
     Parameters
     ----------
@@ -114,8 +166,13 @@ def heterogeneity_bars(heterogeneity: Table) -> Figure:
     keys = list(dict.fromkeys((row["endpoint"], row["zone"]) for row in table))
     keys.sort(key=lambda key: (not key[0].startswith("layer_"), *key))
     more, keys = max(0, len(keys) - MOST_BARS), keys[:MOST_BARS]
-    figure = style.new_figure(style.TWO_COLUMNS_MM, 20.0 + 6.5 * len(keys))
-    axes = figure.subplots()
+    figure = style.new_figure(style.TWO_COLUMNS_MM, 20.0 + max(6.5 * len(keys), 30.0))
+    thickness = [row for row in table if row["endpoint"] == "layer_thickness_nm" and row["zone"] == "layer"]
+    if thickness:
+        axes, beside = figure.subplots(1, 2, width_ratios=[1.9, 1.0])
+        spread = _standard_deviations(beside, thickness)
+    else:
+        axes, spread = figure.subplots(), ""
     left = np.zeros(len(keys))
     share = {(row["endpoint"], row["zone"], row["level"]): number(row["share"]) for row in table}
     used = [level for level in LEVELS if any(key[2] == level for key in share)]
@@ -151,7 +208,34 @@ def heterogeneity_bars(heterogeneity: Table) -> Figure:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=1.4)
     words = "; ".join(f"{endpoint_name(e)} ({z}): {_shares(share, used, (e, z))}" for e, z in keys)
     rest = f"; and {more} more in the table" if more else ""
-    return style.describe(figure, f"Share of the variance by level. {words}{rest}.")
+    return style.describe(figure, f"Share of the variance by level. {words}{rest}.{spread}")
+
+
+def _standard_deviations(axes: Axes, table: Rows) -> str:
+    """Standard deviation of the layer's thickness by level; the same in words."""
+    by_level = {row["level"]: row for row in table}
+    used = [level for level in LEVELS if level in by_level]
+    # An interval from few units reaches far beyond any thickness: its end lies outside, and is marked.
+    finite = [number(by_level[level]["variance"]) for level in used]
+    right = 3.0 * max(np.sqrt(max(finite)), 1e-9)
+    words = []
+    for place, level in enumerate(used):
+        row = by_level[level]
+        value, low, high = (np.sqrt(number(row.get(name))) for name in ("variance", "ci_low", "ci_high"))
+        colour = LEVELS[level][0]
+        if not np.isnan([low, high]).any():
+            axes.plot([low, min(high, right)], [place, place], color=colour, linewidth=1.8, zorder=1)
+            if high > right:
+                axes.plot(right, place, marker=">", color=colour, markersize=4, clip_on=False)
+        axes.plot(
+            value, place, "o", color=colour, markersize=5, markeredgecolor=style.GREY, markeredgewidth=0.5
+        )
+        words.append(f"{level} {value:.2g}" + ("" if np.isnan(high) else f" [{low:.2g}, {high:.2g}]"))
+    axes.set_yticks(range(len(used)), used)
+    axes.set_ylim(len(used) - 0.5, -0.5)
+    axes.set_xlim(0, right)
+    axes.set_xlabel("SD of the layer's thickness (nm),\nwith interval")
+    return f" Standard deviation of the layer's thickness in nm: {', '.join(words)}."
 
 
 def _shares(share: dict, levels: list[str], key: tuple[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Cells as the points that count, acquisitions behind them, and the registered difference beside."""
+"""Cells as the points that count, particles behind them, and the registered difference beside."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def estimation_plot(
     zone: str = "layer",
     sheet: Table = (),
 ) -> Figure:
-    """One endpoint by group: cells large, acquisitions small, bounded ones as limits, differences beside.
+    """One endpoint by group: cells large, particles small, detection limits as ticks, differences beside.
 
     Parameters
     ----------
@@ -149,6 +149,16 @@ def _width_mm(labels: list[str], size: float) -> float:
     )
 
 
+def _particles(points: Rows) -> list[float]:
+    """Particles of one cell, each the mean of its regions; where nothing lies below a detection limit."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in points:
+        if known(row.get("value")):
+            regions = found.setdefault(row.get("particle_id", ""), {})
+            regions.setdefault(row.get("region_id", ""), []).append(number(row["value"]))
+    return [float(np.mean([np.mean(values) for values in regions.values()])) for regions in found.values()]
+
+
 def _limits(cell: dict, points: Rows) -> list[float]:
     """Detection limits of the bounded acquisitions of a cell."""
     own = [row for row in points if row["cell_id"] == cell["cell_id"] and row["status"] == "bounded"]
@@ -166,11 +176,9 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]
             cell = cells[name]
             colour = colours[cell["condition"]]
             own = [row for row in points if row["cell_id"] == name]
-            values = np.sort([number(row["value"]) for row in own if known(row.get("value"))])
+            values = np.sort(_particles(own))
             spread = x + 0.09 * np.resize([-1, 1], values.size)
-            axes.plot(
-                spread, values, ".", color=colour, alpha=0.45, markersize=3, markeredgewidth=0, zorder=2
-            )
+            axes.plot(spread, values, ".", color=colour, alpha=0.7, markersize=4, markeredgewidth=0, zorder=2)
             limits = _limits(cell, points)
             bounded |= bool(limits)
             for limit in limits:
@@ -197,7 +205,7 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]
         Line2D(
             [], [], marker="o", color=style.GREY, linestyle="", markersize=5, label="cell ± statistical error"
         ),
-        Line2D([], [], marker=".", color=style.GREY, linestyle="", markersize=3, label="acquisition"),
+        Line2D([], [], marker=".", color=style.GREY, linestyle="", markersize=3, label="particle"),
     ]
     if bounded:
         handles.append(

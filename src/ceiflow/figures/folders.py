@@ -30,7 +30,7 @@ def study_figure(name: str, tables: dict[str, Rows]) -> Figure:
         "layer_thickness": lambda: _estimation(tables, "layer_thickness_nm", sheet),
         "layer_coverage": lambda: _estimation(tables, "layer_coverage", sheet),
         "prevalence": lambda: bars.prevalence_bars(
-            tables["acquisitions"], tables["measurements"], tables["cells"], sheet
+            tables["acquisitions"], tables["measurements"], tables["cells"], sheet, tables.get("claims", [])
         ),
         "composition": lambda: estimation.composition_plot(tables["cells"], sheet=sheet),
         "heterogeneity": lambda: bars.heterogeneity_bars(tables["heterogeneity"]),
