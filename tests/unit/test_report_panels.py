@@ -148,3 +148,9 @@ def test_progress_says_how_long_it_will_take(capsys):
     assert "25 of 100 pixels after 30 s, 1 min 30 s left" in said
     Progress(100, "pixels").advance(50)
     assert capsys.readouterr().err == ""
+
+
+def test_a_changed_claim_is_named_on_the_page():
+    assert evidence.registration_line({}) == ""
+    row = {"digest": "ff97524c8e177bfd", "registered": "changed"}
+    assert evidence.registration_line(row) == "registered as ff97524c8e177bfd, changed since the first run"

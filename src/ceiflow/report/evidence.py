@@ -21,9 +21,20 @@ def evidence_lines(results: Results, claim: dict) -> list[str]:
         least = f" (least possible {figures3(claim['p_min'])})" if known(claim.get("p_min")) else ""
         lines.append(f"p = {figures3(claim['p_adjusted'])}{least}")
     own = asked(results, claim)
-    return lines + [
-        line for line in (dose_line(results, own), identifiability_line(results, claim, own)) if line
-    ]
+    more = dose_line(results, own), identifiability_line(results, claim, own), registration_line(claim)
+    return lines + [line for line in more if line]
+
+
+def registration_line(claim: dict) -> str:
+    """Digest of the claim's wording, and whether it is that of the study's first run."""
+    if not claim.get("digest"):
+        return ""
+    since = {
+        "unchanged": ", unchanged since the first run",
+        "changed": ", changed since the first run",
+        "added": ", added after the first run",
+    }
+    return f"registered as {claim['digest']}{since.get(claim.get('registered', ''), '')}"
 
 
 def asked(results: Results, claim: dict) -> set[str]:
