@@ -187,10 +187,11 @@ def cell_sheet_rows(wildcards):
 
 
 def caption_of(figure):
-    """A figure's caption with its numbers, written beside it; the words alone where rules come from afar."""
-    if not Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).is_dir():
-        return f"../report/{figure}.rst"
-    return str(Path.cwd() / workflow.pathvars.get("results") / "figures" / "captions" / f"{figure}.rst")
+    """A figure's caption: with its numbers, as written beside it, once it is there; before that the words."""
+    made = Path.cwd() / workflow.pathvars.get("results") / "figures" / "captions" / f"{figure}.rst"
+    # Rules from afar take no caption from this machine.
+    local = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).is_dir()
+    return str(made) if local and made.is_file() else f"../report/{figure}.rst"
 
 
 def retrieved_file(wildcards):

@@ -9,6 +9,7 @@ from ceiflow.figures.claims import interval_text
 from ceiflow.figures.names import ACQUISITION_FIGURES
 from ceiflow.figures.tables import endpoint_name, figures3, known, number, plain, unit_name
 from ceiflow.report import html
+from ceiflow.report.cell import CAPTIONS
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
 from ceiflow.report.results import MODALITY_NAMES, Results
 from ceiflow.study.panels import Panel
@@ -19,8 +20,6 @@ PANEL_BUDGET_KB = 2600.0
 MOST_PANELS = 36
 MODALITIES = ("hrtem", "tem", "adf", "eels_si")
 OUTCOMES = {"reached": "✔", "refuted": "✘", "cannot tell": "?"}
-SPECTRA_CAPTION = "Summed spectra of the zones with model, background and residual in standard deviations."
-PROFILE_CAPTION = "Elements along the normal to the surface, means with standard errors."
 # How reasons name the cells of a panel.
 _CELLS = re.compile(r"(?:with )?cell_id=[^\s;,()]+")
 
@@ -211,11 +210,11 @@ def _panel(
     parts = [html.heading(join(f"{MODALITY_NAMES[modality]} ", cell), 4)]
     if carbon_edge:
         kind = "fine_structure" if "fine_structure" in ACQUISITION_FIGURES[modality] else "spectra"
-        return [*parts, _species(results, name), draw(kind, SPECTRA_CAPTION)]
+        return [*parts, _species(results, name), draw(kind, CAPTIONS.get(kind, ""))]
     measured = results.measured(name, "layer_thickness_nm")
     parts.append(paragraph(_thickness_words(measured), class_="soft"))
     if modality == "eels_si":
-        parts += [draw("maps", caption=_map_caption(source)), draw("profile", PROFILE_CAPTION)]
+        parts += [draw("maps", caption=_map_caption(source)), draw("profile", CAPTIONS["profile"])]
     parts.append(html.row(draw("layer"), draw("trace")))
     if modality == "eels_si" and explorer:
         parts.append(paragraph(html.link("Move over this map and see the spectra", f"explorer/{name}.html")))
