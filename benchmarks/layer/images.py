@@ -339,7 +339,8 @@ fraction; a layer below the limit counts as covered in the truth.
 REAL = """
 ## Measured images
 
-None has a stated defocus. Looked at with their overlays.
+None has a stated defocus. The rim of the survey stands out in two places only, below the limit that holds for
+the whole edge: bounded. The hull of the soot is used where it stands on matter.
 
 """
 
