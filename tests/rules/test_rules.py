@@ -26,7 +26,7 @@ TARGETS = {
     ],
     "collect_measurements": ["results/tables/measurements.tsv", "results/tables/acquisitions.tsv"],
     "aggregate_cells": ["results/tables/cells.tsv", "results/tables/heterogeneity.tsv"],
-    "judge_claims": ["results/tables/claims.tsv"],
+    "judge_claims": ["results/tables/claims.tsv", "results/tables/exploration.tsv"],
     "judge_panels": ["results/tables/panels.tsv"],
     "index_pages": ["results/reports/index.html"],
     "explore_spectra": ["results/reports/explorer/shorted-1-p1r1-si.html"],
