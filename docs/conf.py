@@ -17,7 +17,17 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = False
 # Pages about one measurement each, in the order of the way of the data; those that are written.
-SCIENCE = ("cross-sections", "layer", "images", "fine-structure", "statistics", "simulation", "reports", "explorer")
+SCIENCE = (
+    "cross-sections",
+    "real-files",
+    "layer",
+    "images",
+    "fine-structure",
+    "statistics",
+    "simulation",
+    "reports",
+    "explorer",
+)
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 

@@ -47,8 +47,9 @@ FILES = """\
 own low loss of t/lambda .2 to .8, C O F Mn Co Ni), each job in a process of its own with its imports, the
 file in the system's cache. The floor reads both signals once, does one weighted pass over the core loss
 with one design for all pixels, and writes its maps. `quantify` reads, measures t/lambda, sorts pixels into
-16 groups, builds a design for each from its low loss, learns its near-edge shapes, fits every pixel, and
-writes counts, areal densities, their errors, fractions, t/lambda and chi2. The longer file is the same rows
+at most 16 groups of like material and thickness, builds a design for each from its low loss, learns its
+near-edge shapes, fits every pixel, pools pixels into adaptive bins and fits those, and writes counts, areal
+densities, their errors and detection limits, fractions, t/lambda and chi2. The longer file is the same rows
 ten times.
 """
 

@@ -1,5 +1,10 @@
 """Adaptive bins: pooled until the wanted ratio is known, on spectra of five counts a channel."""
 
+import json
+import os
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -124,3 +129,34 @@ def test_cutting_stops_at_the_target_and_at_the_largest_number():
     assert adaptive.cut_bins(moments, (8, 8), usable, 1.0, 5).max() == 4
     assert adaptive.cut_bins(moments, (8, 8), usable, 1e-6, 1000).max() == 0
     assert adaptive.cut_bins(moments, (8, 8), ~usable, 1.0, 5).tolist() == [-1] * 64
+
+
+def test_blocks_change_nothing(faint, tmp_path):
+    """Maps are the same to the last bit however much is read at once; threads are BLAS's and set to one."""
+    paths, _ = faint
+    for pixels in (256, 300, 5000):
+        config = made_of()
+        config["eels"] = {**config["eels"], "fit": {**config["eels"]["fit"], "block_pixels": pixels}}
+        eels.quantify(paths["calibrated"], paths["edges"], tmp_path / f"{pixels}.h5", config)
+    assert (tmp_path / "256.h5").read_bytes() == (tmp_path / "300.h5").read_bytes()
+    assert (tmp_path / "256.h5").read_bytes() == (tmp_path / "5000.h5").read_bytes()
+
+
+@pytest.mark.parametrize("threads", [2])
+def test_threads_change_nothing_beyond_rounding(faint, tmp_path, threads):
+    """In a process of its own, as BLAS reads the number of threads when it starts; single precision holds."""
+    code = (
+        "import json, sys; from pathlib import Path; from ceiflow import eels; a = sys.argv; "
+        "eels.quantify(Path(a[1]), Path(a[2]), Path(a[3]), json.loads(a[4]))"
+    )
+    paths, _ = faint
+    maps = []
+    for number in (1, threads):
+        output = tmp_path / f"{number}.h5"
+        names = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(number))
+        arguments = [str(paths["calibrated"]), str(paths["edges"]), str(output), json.dumps(made_of())]
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, env={**os.environ, **names})
+        with h5py.File(output) as file:
+            maps.append([file[f"areal_density{kind}/C"][()] for kind in ("", "_std")])
+    (one, error), (two, _) = maps
+    assert np.nanmax(np.abs(one - two) / error) < 1e-3
