@@ -36,8 +36,8 @@ slurm: $(VENV)/installed ## the Slurm executor plugin, as an extra
 
 multislice: $(VENV)/installed ## multislice images (abTEM, an extra) of layers with a known thickness, measured
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-simulation.lock
-	$(BIN)/python benchmarks/layer/multislice.py waves simulation
-	$(BIN)/python benchmarks/layer/multislice.py measure simulation
+	$(BIN)/python benchmarks/layer/multislice.py waves simulation --set calibration --set report
+	$(BIN)/python benchmarks/layer/multislice.py measure simulation --set calibration --set report
 	$(BIN)/python benchmarks/layer/multislice.py table simulation
 
 demo: $(VENV)/installed ## the demo study, from raw files to its page
