@@ -1,6 +1,6 @@
 """Are errors and detection limits what they say? Spectra of `ceiflow.phantom`, many noise draws of each.
 
-    python benchmarks/quantification/validation.py [--draws 100] [--write docs/benchmarks.md]
+    python benchmarks/quantification/validation.py [--draws 400] [--write docs/benchmarks.md]
 
 Every row of a simulated image holds the same expected spectra with noise of its own, so that one file is as
 many repeats as it has rows. What the estimator makes of the mean over all rows is its expectation, with all
@@ -275,7 +275,7 @@ def section(results: list[Result], draws: int) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--scenes", type=int, nargs="+", help="only these, from 0")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the section into this page")
     options = parser.parse_args(argv)
