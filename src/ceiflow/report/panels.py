@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from ceiflow.figures import folders, maps, style
+from ceiflow.figures import fine_structure, folders, maps, style
 from ceiflow.figures.claims import interval_text
 from ceiflow.figures.names import ACQUISITION_FIGURES
-from ceiflow.figures.tables import endpoint_name, figures3, known, number, plain, unit_name
+from ceiflow.figures.tables import endpoint_name, figures3, known, number, plain, read_json, unit_name
 from ceiflow.report import html
 from ceiflow.report.cell import CAPTIONS
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
-from ceiflow.report.results import MODALITY_NAMES, Results
+from ceiflow.report.results import MODALITY_NAMES, SPECTRA, Results
 from ceiflow.study.panels import Panel
 from ceiflow.study.panels import panels as study_panels
 
@@ -20,6 +20,11 @@ PANEL_BUDGET_KB = 2600.0
 MOST_PANELS = 36
 MODALITIES = ("hrtem", "tem", "adf", "eels_si")
 OUTCOMES = {"reached": "✔", "refuted": "✘", "cannot tell": "?"}
+CARBON_ZONES = ("layer", "surface", "all")
+CARBON_CAPTION = (
+    "Carbon K edge by condition, one acquisition a cell: of the layer, else of the surface or of all that is "
+    "there; aligned, without background, with 95 % bands; below: the difference; beside: the species."
+)
 # How reasons name the cells of a panel.
 _CELLS = re.compile(r"(?:with )?cell_id=[^\s;,()]+")
 
@@ -113,11 +118,35 @@ def _study_panel(
         parts.append(paragraph(text, class_="soft"))
     stated = f"Panel {panel.name}, {outcome(panel, verdicts)}: {' '.join(findings)}".strip()
     carbon_edge = panel.name == "2e"
+    if carbon_edge and examples:
+        drawn = fine_structure.carbon_edges(_carbon(results, panel))
+        words = f"{stated} {style.description(drawn)}"
+        parts.append(html.figure(drawn, CARBON_CAPTION, limit_kb=limit, alt=words))
     for example in examples:
         parts += _panel(results, example, limit, explorer, stated, carbon_edge)
     if not examples:
         parts.append(paragraph("No acquisition of this panel could be analysed.", class_="soft"))
     return parts
+
+
+def _carbon(results: Results, panel: Panel) -> dict[str, list[dict]]:
+    """The carbon K edge of one acquisition of each cell: of its layer, else of the particle's surface."""
+    found: dict[str, list[dict]] = {}
+    for cells in (panel.compared, panel.cells):
+        for cell in cells:
+            for row in sorted(results.analysed([cell]), key=lambda row: row["modality"]):
+                if row["modality"] not in SPECTRA:
+                    continue
+                zones = read_json(results.source(row) / "fine_structure.json").get("carbon") or {}
+                usable = [zones[name] for name in CARBON_ZONES if zones.get(name, {}).get("reason") == ""]
+                if usable:
+                    found.setdefault(row.get("condition") or _condition(results, cell), []).append(usable[0])
+                    break
+    return found
+
+
+def _condition(results: Results, cell: str) -> str:
+    return next((row["condition"] for row in results.sheet if row["cell_id"] == cell), cell)
 
 
 def finding(claim: dict, row: dict) -> str:
