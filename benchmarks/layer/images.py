@@ -304,7 +304,7 @@ NAMES = {"hrtem": "HRTEM: the gap", "tem": "TEM overview: the rim", "adf": "ADF:
 INTRODUCTION = """# The layer in images: how near to the truth
 
 Written by `benchmarks/layer/images.py page` from runs of `benchmarks/layer/multislice.py` (`make
-simulation`) and `benchmarks/layer/images.py scenes`. Lengths are in nm.
+multislice`) and `benchmarks/layer/images.py scenes`. Lengths are in nm.
 
 ## Where the detection limit comes from
 
