@@ -11,8 +11,8 @@ def judge_claims(input, output, params):
         input.cells,
         params.config,
         output.claims,
-        output.exploration,
-        output.registration,
+        output.get("exploration"),
+        output.get("registration"),
     )
 
 
