@@ -1,4 +1,4 @@
-"""The command `ceiflow`: begin a study, draft its sheet, check it, plan the next one."""
+"""The command `ceiflow`: begin a study, draft its sheet, check it, plan the next one; verify and pack a run."""
 
 from __future__ import annotations
 
@@ -78,6 +78,22 @@ def _parser() -> argparse.ArgumentParser:
         "--cells", type=int, default=12, metavar="N", help="cells of each group up to which to go"
     )
     plan.set_defaults(command=_plan)
+
+    verify = commands.add_parser(
+        "verify",
+        help="hold a finished run against another",
+        description="Every canonical file again: the same bytes, or the same numbers within the last digits.",
+    )
+    verify.add_argument("study", type=Path, metavar="STUDY", help="study folder with a finished run")
+    verify.add_argument(
+        "--against", type=Path, metavar="PATH", help="a manifest, a results folder, or another study folder"
+    )
+    verify.set_defaults(command=_verify)
+
+    crate = commands.add_parser("crate", help="pack a finished run as a Workflow Run RO-Crate")
+    crate.add_argument("study", type=Path, metavar="STUDY", help="study folder with a finished run")
+    crate.add_argument("--output", "-o", type=Path, metavar="ZIP", required=True, help="file to write")
+    crate.set_defaults(command=_crate)
     return parser
 
 
@@ -218,6 +234,32 @@ def _plan_lines(rows: list[dict], needed: dict[str, int | None], most: int) -> l
             )
         lines.append(f"  smallest distance by cells in each group ({first['unit'] or '1'}): {shown}")
     return lines
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from ceiflow.study.verify import compare
+
+    results = arguments.study / "results"
+    other = results if arguments.against is None else arguments.against
+    if (other / "results").is_dir():
+        other = other / "results"
+    found = compare(results, other)
+    for name in found.equivalent:
+        print(f"{name}: other bytes, the same values")
+    for name in found.ignored:
+        print(f"{name}: other bytes; values not compared")
+    for name, what in found.different.items():
+        print(f"{name}: {what}")
+    total = len(found.same) + len(found.equivalent) + len(found.ignored) + len(found.different)
+    print(f"{arguments.study}: {found.verdict}; {len(found.same)} of {total} files have the same bytes")
+    return FAULTS if found.different else OK
+
+
+def _crate(arguments: argparse.Namespace) -> int:
+    from ceiflow.study.crate import write_crate
+
+    print(write_crate(arguments.study, arguments.output))
+    return OK
 
 
 def _count(number: int, noun: str) -> str:
