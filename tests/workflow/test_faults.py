@@ -37,7 +37,7 @@ def test_kills_at_random_moments(finished, tmp_path):
 
 
 def test_full_disk_and_again(finished, tmp_path):
-    """No file may grow beyond a limit that the maps do not keep, as on a full disk; then there is room again."""
+    """No file may grow beyond a limit that maps do not keep, as on a full disk; then there is room."""
     study = kills.prepare(finished, tmp_path / "full")
     largest = max(path.stat().st_size for path in (finished / "results").rglob("*.h5"))
 

@@ -27,7 +27,7 @@ def test_one_core_other_folder_other_home(finished, tmp_path):
 
 
 def test_block_size(study, finished):
-    """Fits of three sizes of block; the configuration itself is in the manifest, and in what carries it on."""
+    """The configuration itself is in the manifest, and on the page that prints it; nothing else differs."""
     edit_config(study, lambda config: config["eels"]["fit"].update(block_pixels=97))
     edit_config(study, lambda config: config.update(demo=False))
     run = snakemake(study)

@@ -14,11 +14,14 @@ from ceiflow.study.config import read_yaml
 from ceiflow.study.measurements import IMAGE_MODALITIES
 from ceiflow.study.panels import criteria, panels
 
+# The study folder: where Snakemake runs, or the `prefix` under which another workflow took this one in.
+FOLDER = Path(workflow.modifier.path_modifier.prefix or "")
+
 try:
     # Snakemake has read it already, and takes the last of two keys that are the same.
-    if Path("config/config.yaml").is_file():
-        read_yaml(Path("config/config.yaml"), "config/config.yaml")
-    STUDY = validate(config, Path.cwd())
+    if (FOLDER / "config" / "config.yaml").is_file():
+        read_yaml(FOLDER / "config" / "config.yaml", "config/config.yaml")
+    STUDY = validate(config, Path.cwd() / FOLDER)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 config.update(STUDY.config)
@@ -88,7 +91,7 @@ def raw_files(wildcards):
     """Raw files that are there or that a rule makes; an absent one fails its own row, not the run."""
     made = {*RETRIEVED, *DEMO_FILES}
     paths = raw_paths(ACQUISITIONS[wildcards.acquisition])
-    return [path for path in dict.fromkeys(paths) if path in made or Path(path).exists()]
+    return [path for path in dict.fromkeys(paths) if path in made or (FOLDER / path).exists()]
 
 
 def sheet_row(wildcards):

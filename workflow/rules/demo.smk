@@ -20,6 +20,7 @@ if DEMO_FILES:
             mem_mb=by_attempt(2000),  # one spectrum image in double precision for each process
         params:
             acquisitions=sorted(ACQUISITIONS),
+            folder=FOLDER.as_posix(),
             seed=config["statistics"]["seed"],
             code=module_digest("ceiflow.phantom"),
         script:

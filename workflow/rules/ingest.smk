@@ -18,6 +18,7 @@ rule ingest:
         mem_mb=by_attempt(2500),  # `reading.memory_MB` and the program
     params:
         acquisition=sheet_row,
+        folder=FOLDER.as_posix(),
         config=sections("microscope", "reading", "strict"),
         code=module_digest("ceiflow.signals"),
     script:

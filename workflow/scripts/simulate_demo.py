@@ -11,7 +11,7 @@ def simulate_demo(input, output, params):
     from ceiflow.phantom.study import simulate
 
     design = yaml.safe_load(Path(input.design).read_text(encoding="utf-8"))
-    simulate(design, Path(), params.seed, params.acquisitions, processes=snakemake.threads)
+    simulate(design, Path(params.folder), params.seed, params.acquisitions, processes=snakemake.threads)
 
 
 run_job(snakemake, simulate_demo)

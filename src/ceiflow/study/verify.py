@@ -147,7 +147,7 @@ def _alike(cell: str, other: str) -> bool:
     try:
         return _close(float(cell), float(other))
     except ValueError:
-        # A sentence with numbers in it: the same words, numbers within a unit of the last digit that it gives.
+        # A sentence with numbers in it: the same words, and numbers as close.
         words, others = cell.split(), other.split()
         return len(words) == len(others) > 1 and all(map(_alike, words, others))
 

@@ -1,0 +1,151 @@
+"""The workflow in other hands: twice as a module, deployed by snakedeploy, packed as an RO-Crate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from running import ROOT, demo_study, edit_config, environment, snakemake
+
+pytestmark = pytest.mark.workflow
+TWO = """
+import yaml
+
+with open("config/config.yaml") as handle:
+    CONFIG = yaml.safe_load(handle)
+
+
+module first:
+    snakefile: "{snakefile}"
+    config: CONFIG
+    prefix: "one"
+
+
+module second:
+    snakefile: "{snakefile}"
+    config: {{**CONFIG, "images": {{**CONFIG["images"], "segment_nm": 3.0}}}}
+    prefix: "two"
+
+
+use rule * from first as first_*
+
+
+use rule * from second as second_*
+
+
+rule both:
+    default_target: True
+    input:
+        "one/results/MANIFEST.sha256",
+        "two/results/MANIFEST.sha256",
+"""
+
+
+@pytest.fixture
+def some(tmp_path):
+    study = demo_study(tmp_path / "study", lambda row: row["cell_id"] == "shorted-1")
+    edit_config(study, lambda config: config.update(claims=[]))
+    for prefix in ("one", "two"):
+        shutil.copytree(study / "config", study / prefix / "config")
+    return study
+
+
+def test_two_modules_with_prefixes(some):
+    snakefile = some / "Snakefile"
+    snakefile.write_text(TWO.format(snakefile=ROOT / "workflow" / "Snakefile"))
+    run = snakemake(some, "--dry-run", snakefile=snakefile)
+    assert run.returncode == 0, run.text[-3000:]
+    jobs = run.jobs()
+    assert jobs["first_ingest"] == jobs["second_ingest"] > 1
+    assert "one/results/tables/claims.tsv" in run.text
+    assert "two/logs/judge_claims" in run.text
+    assert "\n    output: results/" not in run.text
+
+
+def test_module_runs(finished, tmp_path):
+    """One instance, for real, from another workflow's folder."""
+    study = tmp_path / "another workflow"
+    shutil.copytree(finished / "config", study / "config")
+    shutil.copytree(finished / "config", study / "one" / "config")
+    shutil.copytree(finished / "config", study / "two" / "config")
+    snakefile = study / "Snakefile"
+    text = TWO.format(snakefile=ROOT / "workflow" / "Snakefile")
+    text = text.replace('        "two/results/MANIFEST.sha256",\n', "")
+    snakefile.write_text(text)
+    run = snakemake(study, snakefile=snakefile)
+    assert run.returncode == 0, run.text[-3000:]
+    made = {line.split("  ")[1]: line for line in read(study / "one").splitlines()}
+    known = {line.split("  ")[1]: line for line in read(finished).splitlines()}
+    assert set(made) == set(known)
+    assert made["tables/measurements.tsv"] == known["tables/measurements.tsv"]
+
+
+def read(folder):
+    return (folder / "results" / "MANIFEST.sha256").read_text()
+
+
+def test_snakedeploy(some, tmp_path):
+    pytest.importorskip("snakedeploy", reason="snakedeploy is not installed (make clusters)")
+    source = tmp_path / "source"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(source)], check=True)
+    subprocess.run(["git", "-C", str(source), "tag", "v0"], check=True)
+    target = tmp_path / "deployed"
+    target.mkdir()
+    code = "from snakedeploy.client import main; main()"
+    call = [sys.executable, "-c", code, "deploy-workflow", str(source), str(target), "--tag", "v0"]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    file = target / "workflow" / "Snakefile"
+    deployed = file.read_text()
+    assert "use rule * from" in deployed
+    # From a hosted repository it writes `github(...)`; from a folder a path that is seen from the wrong place.
+    file.write_text(deployed.replace('"workflow/Snakefile"', f'"{source}/workflow/Snakefile"'))
+    assert (target / "config" / "acquisitions.tsv").exists()
+    shutil.rmtree(target / "config")
+    shutil.copytree(some / "config", target / "config")
+    run = snakemake(target, "--dry-run", snakefile=target / "workflow" / "Snakefile")
+    assert run.returncode == 0, deployed + run.text[-3000:]
+    assert "study_page" in " ".join(run.jobs())
+
+
+def test_crate(finished, tmp_path):
+    pytest.importorskip("rocrate", reason="rocrate is not installed (make clusters)")
+    from ceiflow.study.crate import write_crate
+
+    written = write_crate(finished, tmp_path / "out" / "crate.zip")
+    with zipfile.ZipFile(written) as archive:
+        graph = json.loads(archive.read("ro-crate-metadata.json"))["@graph"]
+        names = set(archive.namelist())
+    things = {item["@id"]: item for item in graph}
+    root = things["./"]
+    run = things["#run"]
+    assert things[root["mainEntity"]["@id"]]["@type"] == [
+        "File",
+        "SoftwareSourceCode",
+        "ComputationalWorkflow",
+    ]
+    assert run["instrument"]["@id"] == root["mainEntity"]["@id"]
+    manifest = dict(reversed(line.split("  ")) for line in read(finished).splitlines())
+    for name, digest in manifest.items():
+        assert f"results/{name}" in names
+        assert things[f"results/{name}"]["sha256"] == digest
+    assert any(item["@id"].startswith("#raw/raw/") for item in run["object"])
+    validator = pytest.importorskip("rocrate_validator", reason="roc-validator is not installed")
+    assert validator
+    from rocrate_validator import services
+    from rocrate_validator.models import Severity, ValidationSettings
+
+    folder = tmp_path / "unpacked"
+    shutil.unpack_archive(written, folder)
+    settings = ValidationSettings(
+        rocrate_uri=str(folder),
+        profile_identifier="workflow-run-crate",
+        requirement_severity=Severity.REQUIRED,
+    )
+    result = services.validate(settings)
+    issues = [f"{issue.check.identifier}: {issue.message}" for issue in result.get_issues(Severity.REQUIRED)]
+    assert issues == []
