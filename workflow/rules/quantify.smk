@@ -9,6 +9,9 @@ ruleorder: measure_spectrum > measure_spectrum_image
 GOSH = [config["eels"]["gosh_file"]] if config["eels"]["cross_sections"] == "gosh" else []
 # Reference spectra that fine structure is read with; `retrieve` may make them.
 REFERENCES = [item["path"] for item in config["fine_structure"]["references"]]
+# The table grows with every new microscope setting, and what stands in it for another one changes nothing. What a
+# setting's entries depend on (`eels`, code, `GOSH`, the signal's own header) reruns each job by itself: so `ancient`.
+
 # Spectrum images that HyperSpy gets a file of.
 EXPORTED = MAPS if config["report"]["hyperspy"] else []
 
@@ -62,7 +65,8 @@ rule quantify:
     """Areal densities, fractions and t/lambda of every pixel, with their errors."""
     input:
         signal="<results>/calibrated/{acquisition}.h5",
-        edges="<results>/study/edges.h5",
+        edges=ancient("<results>/study/edges.h5"),
+        gosh=GOSH,
     output:
         fit="<results>/eels/{acquisition}/fit.h5",
     log:
@@ -85,7 +89,8 @@ rule dose_series:
     """What fades and what grows along the frames of one region, named by the first of them."""
     input:
         signals=frames_of_region,
-        edges="<results>/study/edges.h5",
+        edges=ancient("<results>/study/edges.h5"),
+        gosh=GOSH,
     output:
         dose="<results>/dose/{acquisition}.json",
     log:
@@ -109,7 +114,8 @@ rule measure_spectrum_image:
     """The layer along the surface, zones, and what each is made of."""
     input:
         signal="<results>/calibrated/{acquisition}.h5",
-        edges="<results>/study/edges.h5",
+        edges=ancient("<results>/study/edges.h5"),
+        gosh=GOSH,
         fit="<results>/eels/{acquisition}/fit.h5",
         dose=dose_file,
         references=REFERENCES,
@@ -163,7 +169,8 @@ rule measure_spectrum:
     """What a single spectrum holds; it has no surface."""
     input:
         signal="<results>/calibrated/{acquisition}.h5",
-        edges="<results>/study/edges.h5",
+        edges=ancient("<results>/study/edges.h5"),
+        gosh=GOSH,
         dose=dose_file,
         references=REFERENCES,
     output:

@@ -183,7 +183,7 @@ rule explore_spectra:
     """Move over one spectrum image, and see the spectra and their models."""
     input:
         signal="<results>/calibrated/{acquisition}.h5",
-        edges="<results>/study/edges.h5",
+        edges=ancient("<results>/study/edges.h5"),
         maps="<results>/eels/{acquisition}/maps.h5",
     output:
         page="<results>/reports/explorer/{acquisition}.html",
