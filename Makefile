@@ -44,7 +44,7 @@ clusters: $(VENV)/installed ## plugins of other clusters, and what deploys and p
 
 docs: $(VENV)/installed ## the documentation as a site, in docs/_build/html; a warning is an error
 	$(EXTRA) requirements-docs.lock
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "$(CURDIR)/docs/_build/html/index.html"
 
 multislice: $(VENV)/installed ## multislice images (abTEM, an extra) of layers with a known thickness, measured
