@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ceiflow.eels.fine_structure.least_squares import non_negative
+
 if TYPE_CHECKING:
     from ceiflow.eels.fine_structure.unmixing import Node
 
@@ -45,8 +47,6 @@ def values_of(nodes: Sequence[Node], row: np.ndarray) -> np.ndarray:
 
 
 def _held(node: Node, inside: np.ndarray, outside: np.ndarray, value: float) -> float:
-    from ceiflow.eels.fine_structure.unmixing import non_negative
-
     if value <= 0:
         gram, right = node.gram[np.ix_(outside, outside)], node.right[outside]
         reduced = non_negative(gram, right)[1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ceiflow.eels.fine_structure.unmixing import Problem, Unmixing, grouping, non_negative
+from ceiflow.eels.fine_structure.least_squares import non_negative
+from ceiflow.eels.fine_structure.unmixing import Problem, Unmixing, grouping
 
 # A fraction with a larger error than this says nothing.
 LARGEST_SE = 0.3

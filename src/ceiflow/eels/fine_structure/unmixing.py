@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ceiflow.eels.fine_structure.columns import ReferenceColumns
+from ceiflow.eels.fine_structure.least_squares import non_negative
 from ceiflow.eels.fine_structure.references import ONSET_EV, Reference
 
 BELOW_EV, ABOVE_EV = 34.0, 50.0
@@ -248,26 +249,6 @@ class Problem:
                 nodes.append(node)
         lowest = min(node.chi2 for node in nodes)
         return [node for node in nodes if node.chi2 < lowest + 16]
-
-
-def non_negative(gram: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-    """Minimise x'Gx - 2b'x over x >= 0; returns x and how far chi-square falls below that of x = 0.
-
-    Parameters
-    ----------
-    gram : (m, m) array
-    right : (m,) array
-    """
-    from scipy.optimize import nnls
-
-    scale = 1 / np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    matrix = scale[:, None] * gram * scale
-    matrix = matrix + 1e-10 * np.eye(len(right))
-    factor = np.linalg.cholesky(matrix + 1e-9 * np.eye(len(right)))
-    target = np.linalg.solve(factor, scale * right)
-    solution, _ = nnls(factor.T, target)
-    gain = 2 * (scale * right) @ solution - solution @ matrix @ solution
-    return solution * scale, float(gain)
 
 
 def weights_of(nodes: Sequence[Node], temper: float) -> np.ndarray:
