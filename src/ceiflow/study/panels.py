@@ -65,7 +65,8 @@ def panels(
     cells, acquisitions : rows of the sheets
         Typed or as text.
     claims : registered claims
-        The margin of an absence claim on a panel's cells is that panel's.
+        The margin of an absence claim on a panel's cells is that panel's; so are zone and modality of a claim
+        on carbonate.
     """
     # Nothing hangs on the order of the sheets.
     cells, claims = sorted(cells, key=lambda cell: str(cell["cell_id"])), list(claims)
@@ -79,7 +80,7 @@ def panels(
         for letter, (title, own) in zip(string.ascii_lowercase, normal.items(), strict=False)
     ]
     shorted = [cell for cell in cells if cell.get("condition") == "shorted"]
-    return found + (_shorted(shorted, cells, modalities) if shorted else [])
+    return found + (_shorted(shorted, cells, modalities, claims) if shorted else [])
 
 
 def criteria(found: Iterable[Panel]) -> list[dict[str, Any]]:
@@ -134,7 +135,7 @@ def _bare(name: str, title: str, cells: list, claims: list) -> Panel:
     return Panel(name, f"Normal cycling, {title}", question, _names(cells), ("hrtem", "tem"), [claim])
 
 
-def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]]) -> list[Panel]:
+def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]], claims: list) -> list[Panel]:
     oxide = [cell for cell in shorted if not _carbon(cell)]
     carbon = [cell for cell in shorted if _carbon(cell)]
     pristine = [cell for cell in cells if cell.get("condition") == "pristine" and not _carbon(cell)]
@@ -186,19 +187,26 @@ def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]]) -> lis
         found.append(
             Panel("2d", "After a short, element maps", question, _names(own), ("eels_si", "adf"), criteria)
         )
+    if own := having(*SPECTRUM_MODALITIES):
+        registered = [
+            claim
+            for claim in claims
+            if claim.get("kind") == "difference" and claim.get("endpoint") == "carbon_fraction_carbonate"
+        ]
+        first = registered[0] if registered else {}
         claim = {
             "id": "panel_2e_carbonate",
             "kind": "difference",
             "endpoint": "carbon_fraction_carbonate",
-            "zone": "layer",
+            "zone": first.get("zone") or "layer",
             "test": _group(own),
             "reference": _group(pristine or own),
             "direction": "greater",
-            "modality": list(SPECTRUM_MODALITIES),
+            "modality": first.get("modality") or list(SPECTRUM_MODALITIES),
         }
-        question = "Does the carbon K edge of the layer show carbonate that the pristine electrode has not?"
+        question = "Does the carbon K edge show carbonate that the pristine electrode has not?"
         criteria = [claim] if pristine else []
         compared = _names(pristine)
         title = "After a short, carbon K edge"
-        found.append(Panel("2e", title, question, _names(own), ("eels_si",), criteria, compared))
+        found.append(Panel("2e", title, question, _names(own), SPECTRUM_MODALITIES, criteria, compared))
     return found
