@@ -96,4 +96,4 @@ rule judge_panels:
         config={"claims": PANELS, **sections("statistics")},
         code=module_digest("ceiflow.statistics"),
     script:
-        "../scripts/judge_claims.py"
+        "../scripts/judge_panels.py"
