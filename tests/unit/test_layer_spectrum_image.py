@@ -70,6 +70,12 @@ def run(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(eels, "write_spectra", lambda path, fits: path.write_text(""), raising=False)
 
+    def same_design(calibrated, edges, config):
+        # Carbon stands everywhere in these maps, which were made of one linear model.
+        maps = read_fit(calibrated)
+        return {"counts": maps.counts, "counts_std": maps.counts_std, "areal_density": maps.areal}
+
+    monkeypatch.setattr(eels, "same_design", same_design, raising=False)
     monkeypatch.setattr(eels, "origins", lambda edges, metadata, elements: {}, raising=False)
 
     def measure(maps, name="out", known=KNOWN, elements=("Mn", "C")):

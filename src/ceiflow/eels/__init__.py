@@ -15,6 +15,7 @@ _WHERE = {
     "origins": "cross_sections",
     "export_hyperspy": "export",
     "quantify": "stages",
+    "same_design": "stages",
     "measure_spectrum": "stages",
     "fit_zones": "zones",
     "ZoneFit": "zones",

@@ -86,6 +86,39 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
         _write_fit_attributes(file, source, int(too_thick(source, fits).sum()))
 
 
+def same_design(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+    """Maps of one and the same linear model for all pixels, for comparisons from pixel to pixel.
+
+    Groups learn the near edge of their own material, so the counts of an atom change from group to group: two
+    carbons side by side, and pixels that hold both, make a staircase of what should be a sum. With one design
+    counts add up, at the price of one mean plural scattering for all.
+
+    Parameters
+    ----------
+    calibrated, edges : Path
+    config : mapping
+
+    Returns
+    -------
+    dict of str to dict of str to (rows, columns) array
+        counts, counts_std, areal_density, by element in view.
+    """
+    from ceiflow.eels.densities import quantities
+    from ceiflow.eels.pixels import fit_groups
+
+    source = open_source(calibrated, edges, config)
+    fits = fit_groups(source, np.zeros(source.pixels, np.int64), np.ones(source.pixels))
+    maps = quantities(source, fits)
+    shape = source.core.shape[:2]
+    return {
+        name: {
+            element: np.where(source.live, maps[name][:, i], np.nan).reshape(shape)
+            for i, element in enumerate(source.elements)
+        }
+        for name in ("counts", "counts_std", "areal_density")
+    }
+
+
 def _write_elements(
     file: h5py.File, folder: str, source: Source, maps: Mapping[str, np.ndarray], shape: tuple[int, int]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from ceiflow.study.measurements import Measurement, not_identifiable
 NO_PIXEL_SIZE = "pixel size missing"
 #: What of the adaptive bins goes into maps.h5.
 BINNED = ("areal_density", "areal_density_std", "areal_density_lod", "atomic_fraction")
+#: Zones that a film behind the particle is in as well.
+BEHIND = ("particle", "surface", "all")
 #: A fit that is worse than this has something in it that the model does not know.
 LARGEST_CHI2 = 1.5
 
@@ -60,6 +62,16 @@ def measure_spectrum_image(
     pixel_nm = float(size.value) if size is not None and size.known else None
     choice = choose(maps, settings)
     found = find_layer(choice, pixel_nm or 1.0, settings)
+    standing = _standing_beside(maps, found, settings, pixel_nm or 1.0)
+    geometry = maps
+    if standing:
+        one = eels.same_design(calibrated, edges, config)
+        geometry = replace(
+            maps, counts=one["counts"], counts_std=one["counts_std"], areal=one["areal_density"]
+        )
+        choice = choose(geometry, settings)
+        found = find_layer(choice, pixel_nm or 1.0, settings)
+        found.notes.append(f"{'+'.join(standing)} stands beside the surface: one design for all pixels")
     if pixel_nm is None:
         found.trace, found.reason = None, NO_PIXEL_SIZE
     zone, distance, masks = _zones(maps, found, settings, pixel_nm)
@@ -68,7 +80,10 @@ def measure_spectrum_image(
     measured = dict(spectra)
     if around is not None and spectra.get("layer") is not None:
         measured["layer"], film = support.excess(spectra["layer"], around)
-    placed, why_not_placed = _placed(maps, choice, found, settings, pixel_nm)
+        measured |= {
+            name: support.without_film(spectra[name], around, film) for name in BEHIND if spectra.get(name)
+        }
+    placed, why_not_placed = _placed(geometry, choice, found, settings, pixel_nm)
     registered = _registered(calibrated, maps, choice, pixel_nm)
     if isinstance(registered, Registration) and registered.applied:
         found.notes.append(f"dark field placed on the maps: {registered.words(pixel_nm)}")
@@ -106,6 +121,25 @@ def measure_spectrum_image(
         )
     more["layer"] = _layer_entry(choice, found, placed)
     _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, more)
+
+
+def _standing_beside(maps: FitMaps, found: Found, settings: dict, pixel_nm: float) -> list[str]:
+    """Elements of the layer that stand beside it too, as a film behind the particle does."""
+    profile = found.profile
+    if profile is None:
+        return []
+    thick = np.where(profile.present, np.nan_to_num(profile.thickness_nm), 0.0)
+    around = support.beside(
+        found.distance_nm, found.segment_map, thick, profile.blur_nm, pixel_nm,
+        2 * settings["max_thickness_nm"], np.ones(maps.shape, dtype=bool),
+    )  # fmt: skip
+    return [
+        name
+        for name in settings["layer_elements"]
+        if name in maps.counts
+        and not maps.identifiable.get(name)
+        and support.stands_beside(maps.counts[name], maps.counts_std[name], around)
+    ]
 
 
 def _placed(maps: FitMaps, choice: Choice, found: Found, settings: dict, pixel_nm: float | None):

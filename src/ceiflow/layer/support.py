@@ -1,7 +1,8 @@
 """What stands behind the layer as well as beside it: a film of carbon that carries the particle, or ice.
 
-The excess over the level outside is the layer's. Thickness and presence never saw the film (the profile has
-a level outside of its own); sums over the layer's pixels do, and are corrected here.
+The excess over the level outside is the layer's. The profile has a level outside of its own, so thickness
+and presence need nothing but counts that add up, which one design for all pixels gives; sums over the
+pixels of a zone hold the film, and are corrected here where it is as thick behind them as beside.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ BESIDE = "beside"
 CLEAR_BLURS = 3.0
 #: Fewer pixels beside the layer than this say nothing about a film.
 LEAST_PIXELS = 20
+#: A film gives at least this share of the counts that bright pixels hold, so many standard errors above none.
+LEAST_SHARE, SURE_SIGMA = 0.1, 5.0
 
 
 def beside(
@@ -53,6 +56,24 @@ def beside(
         mask = measured & (segment >= 0) & (distance_nm < reach_nm)
         mask &= distance_nm > (clear[np.maximum(segment, 0)] if len(clear) else np.inf)
     return mask if np.count_nonzero(mask) >= LEAST_PIXELS else np.zeros_like(mask)
+
+
+def stands_beside(values: FloatArray, std: FloatArray, around: NDArray[np.bool_]) -> bool:
+    """Whether an element is beside the layer, in counts that matter.
+
+    Parameters
+    ----------
+    values, std : (rows, columns) arrays
+        Counts and their standard deviation.
+    around : (rows, columns) bool array
+        As `beside` gives it.
+    """
+    good = around & np.isfinite(values) & np.isfinite(std)
+    if np.count_nonzero(good) < LEAST_PIXELS:
+        return False
+    level = float(values[good].mean())
+    error = float(np.sqrt(np.sum(std[good] ** 2)) / np.count_nonzero(good))
+    return level > SURE_SIGMA * error and level > LEAST_SHARE * float(np.nanquantile(values, 0.95))
 
 
 def excess(layer: ZoneFit, around: ZoneFit) -> tuple[ZoneFit, dict[str, float]]:
@@ -96,6 +117,39 @@ def excess(layer: ZoneFit, around: ZoneFit) -> tuple[ZoneFit, dict[str, float]]:
         layer, areal_density=densities, status=status, atomic_fraction=fractions, fraction_status=states
     )
     return changed, film
+
+
+def without_film(zone: ZoneFit, around: ZoneFit, film: dict[str, float]) -> ZoneFit:
+    """Sums of another zone without the film, where it goes on behind it.
+
+    A film of holes may end at the particle. Where less of an element is found than the film alone would give,
+    it does, nothing is taken off, and the note says so.
+
+    Parameters
+    ----------
+    zone, around : ZoneFit
+        Of the zone's pixels and of those beside the layer.
+    film : dict of str to float
+        What `excess` found beside the layer.
+    """
+    short = [
+        name
+        for name, level in film.items()
+        if zone.areal_density[name][0]
+        < level
+        - DETECTION_SIGMA * np.hypot(zone.areal_density[name][1], around.areal_density[name][1])
+        - zone.areal_density[name][2]
+    ]
+    if not film:
+        return zone
+    if short:
+        note = f"less than the {'+'.join(short)} that stands beside the layer: no film taken off"
+        status = {
+            name: (state, "; ".join(filter(None, (why, note))) if name in film else why)
+            for name, (state, why) in zone.status.items()
+        }
+        return replace(zone, status=status)
+    return excess(zone, around)[0]
 
 
 def _difference(own: Quantity, other: Quantity) -> Quantity:
