@@ -135,6 +135,7 @@ def test_every_fault_at_once_with_file_row_and_column(study):
     ("column", "value", "words"),
     [
         ("acquisition_id", "a 1", "name of letters"),
+        ("acquisition_id", "a" * 101, "100 at most"),
         ("acquisition_id", "../a", "name of letters"),
         ("acquisition_id", "ä1", "name of letters"),
         ("acquisition_id", "", "Name of the acquisition"),

@@ -215,7 +215,7 @@ def _identifier(item: _Item, taken: set[str]) -> str:
     path = Path(item.path)
     stem = path.stem if not item.several else f"{path.stem}-{item.raw.index}"
     for text in (stem, f"{path.parent.name}-{stem}"):
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-") or "acquisition"
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:90] or "acquisition"
         if name not in taken:
             return name
     return next(f"{name}-{i}" for i in range(2, len(taken) + 3) if f"{name}-{i}" not in taken)

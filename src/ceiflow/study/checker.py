@@ -164,7 +164,9 @@ def check(value: Any, schema: dict[str, Any], root: dict[str, Any], path: tuple 
 def explain_pattern(text: str) -> str:
     """A pattern of the schemas in words."""
     return {
-        "^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name of letters, digits, _ . - that starts with a letter or digit",
+        "^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$": (
+            "a name of letters, digits, _ . - that starts with a letter or digit, 100 at most"
+        ),
         "^[0-9a-fA-F]{64}$": "64 hexadecimal digits",
         "^[A-Z][a-z]?$": "a chemical symbol",
         "^(https?://|file://|package:)": "an address that starts with https://, http://, file:// or package:",
