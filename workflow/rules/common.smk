@@ -128,7 +128,8 @@ def dose_series_of(name):
 def dose_file(wildcards):
     """The series of an acquisition's region, where there is one."""
     frames = dose_series_of(wildcards.acquisition)
-    return [f"<results>/dose/{frames[0]}.json"] if frames else []
+    # A list, even of one, would reach the script as a list.
+    return f"<results>/dose/{frames[0]}.json" if frames else []
 
 
 def frames_of_region(wildcards):
