@@ -121,4 +121,8 @@ def test_one_edge_gives_an_offset_and_no_dispersion():
     # The axis is read at its middle, and the edge stands near it.
     assert found.offset_eV == pytest.approx(6.0, abs=0.9)
     assert found.dispersion_factor == 1.0
-    assert found.dispersion_se == 0.0
+    # Nobody measured it: that of a file, which the axis is the less known by the further from the edge.
+    assert found.dispersion_se == pytest.approx(0.004)
+    assert any("dispersion not measured" in flag for flag in found.flags)
+    assert found.se_at(648.0) < 1.0 < found.se_at(348.0)
+    assert found.se_at(948.0) == pytest.approx(np.hypot(found.se_at(648.0), 1.2), abs=0.15)

@@ -7,7 +7,7 @@ from math import factorial
 
 import numpy as np
 
-from ceiflow.eels.fit import Noise
+from ceiflow.eels.fit import Noise, scaled_inverse
 
 # Pixels whose sums go through the processor together; fixed, so that no result depends on how a file is read.
 BATCH = 256
@@ -107,7 +107,6 @@ class Workspace:
     def __init__(self, channels: int):
         self.model, self.weighted = (np.empty((BATCH, channels), np.float32) for _ in range(2))
         self.counts = np.zeros((BATCH, channels), np.float32)
-        self.ones = np.ones(channels, np.float32)
 
 
 class BatchFitter:
@@ -131,7 +130,9 @@ class BatchFitter:
         self.start = np.linalg.solve(self.unwhiten, group.start)
         white = columns @ self.unwhiten
         self.whitened = white.astype(np.float32)
-        self.first = (white / variance[:, None]).astype(np.float32)
+        # A last column of ones adds up a pixel's counts along with its gradient.
+        first = [white / variance[:, None], np.ones((mean.size, 1))]
+        self.first = np.concatenate(first, axis=1).astype(np.float32)
         self.first_constant = (white / variance[:, None]).T @ (columns @ group.start)
         # Beyond first order the background's change of exponent is a Taylor series in ln E: more columns.
         powers = [(-1.0) ** k / factorial(k) * group.log_energy**k for k in (2, 3, 4)]
@@ -155,7 +156,7 @@ class BatchFitter:
             left = np.maximum(variance - less, 0.1 * variance)
             gram = columns.T @ (columns / left[:, None])
             norm = 1 / np.sqrt(np.diag(gram))
-            inverse = np.linalg.pinv(norm[:, None] * (gram + np.diag(penalty)) * norm, hermitian=True)
+            inverse = scaled_inverse(norm[:, None] * (gram + np.diag(penalty)) * norm)
             row = group.element_atoms[i] * norm
             deviations[i] = np.sqrt(max(row @ inverse @ row, 0.0))
             levels[i] = left.sum()
@@ -229,11 +230,12 @@ class BatchFitter:
     def solve(self, counts: np.ndarray) -> Solution:
         """Fit exactly `BATCH` pixels, (BATCH, n) float32; those that are none may hold zeros."""
         # A pixel without counts is one that could have had one: its errors are those of a single count.
-        total = (counts @ self.workspace.ones).astype(np.float64)
+        sums = (counts @ self.first).astype(np.float64)
+        total = sums[:, -1]
         level = np.maximum(total, self.noise.gain) / self.total
         # The prior is on ratios: it scales with the pixel.
         prior = self.prior / (level**2)[:, None]
-        gradient = (counts @ self.first).astype(np.float64) / level[:, None]
+        gradient = sums[:, :-1] / level[:, None]
         gradient -= self.first_constant + self.prior * self.start / level[:, None]
         z = level[:, None] * self.start + gradient / ((1 - self.prior) / level[:, None] + prior)
         inverse = _inverses(self._normal(z, level, prior))
@@ -277,10 +279,11 @@ class BatchFitter:
         weight += np.float32(self.noise.read_noise**2)
         np.reciprocal(weight, out=weight)
         flat = self.products @ weight.T
-        normal = np.empty((self.size, self.size, z.shape[0]))
+        # Columns are whitened, so that single precision is plenty for a covariance.
+        normal = np.empty((self.size, self.size, z.shape[0]), np.float32)
         normal[self.upper] = flat
         normal[self.upper[1], self.upper[0]] = flat
-        normal[np.arange(self.size), np.arange(self.size)] += prior.T
+        normal[np.arange(self.size), np.arange(self.size)] += prior.T.astype(np.float32)
         return normal
 
     def _amplitudes(self, z: np.ndarray) -> np.ndarray:

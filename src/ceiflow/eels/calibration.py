@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ceiflow.eels.axis_search import PRIOR_DISPERSION
 from ceiflow.eels.energy import AxisCalibration, calibrate_axis
 from ceiflow.eels.zero_loss import ZeroLoss
 
@@ -42,12 +43,12 @@ def decide_axis(
     """
     policy = options.get("policy", "auto")
     middle = float(0.5 * (energy_eV[0] + energy_eV[-1]))
-    fallback = AxisCalibration(0.0, FILE_SE_EV, 1.0, 0.0, middle, "file")
+    fallback = AxisCalibration(0.0, FILE_SE_EV, 1.0, PRIOR_DISPERSION, middle, "file")
     if zero_loss is not None:
         error = DUAL_SE_EV if same_recording else SEPARATE_SE_EV
-        fallback = AxisCalibration(zero_loss.position_eV, error, 1.0, 0.0, middle, "zero_loss")
+        fallback = AxisCalibration(zero_loss.position_eV, error, 1.0, PRIOR_DISPERSION, middle, "zero_loss")
     if policy == "file":
-        return AxisCalibration(0.0, FILE_SE_EV, 1.0, 0.0, middle, "file")
+        return AxisCalibration(0.0, FILE_SE_EV, 1.0, PRIOR_DISPERSION, middle, "file")
     if policy == "zero_loss":
         if zero_loss is None:
             fallback.flags.append("policy zero_loss: no zero loss in range, the file's axis is kept")

@@ -41,7 +41,7 @@ class AxisCalibration:
     def se_at(self, energy_eV: float) -> float:
         """Standard error of the calibrated energy at a place on the file's axis, in eV."""
         if self.covariance is None:
-            return float(self.offset_se_eV)
+            return float(np.hypot(self.offset_se_eV, (energy_eV - self.middle_eV) * self.dispersion_se))
         arm = np.array([1.0, energy_eV - self.origin_eV])
         return float(np.sqrt(arm @ self.covariance @ arm))
 
@@ -128,7 +128,7 @@ def calibrate_axis(
                 "axis_se_eV": round(result.se_at(peak.position_eV), 3),
             }
         )
-    if line.slope_se == 0:
+    if not line.measured:
         result.flags.append("dispersion not measured: fewer than two edges far enough apart")
     return result
 
@@ -227,11 +227,12 @@ def _residual(columns: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarra
 
 @dataclass(frozen=True)
 class _Line:
-    """Offset at the origin and slope, (2,), their covariance, and how badly they fit."""
+    """Offset at the origin and slope, (2,), their covariance, how badly they fit, who says the slope."""
 
     values: np.ndarray
     covariance: np.ndarray
     cost: float
+    measured: bool
 
     @property
     def offset(self) -> float:
@@ -290,10 +291,7 @@ def _mean_line(lines: list[_Line], least: float) -> _Line:
     apart = values - mean
     covariance = np.tensordot(weight, np.stack([line.covariance for line in lines]), 1)
     covariance = covariance + apart.T @ (weight[:, None] * apart)
-    # A slope that nobody measured stays marked as such.
-    if not any(line.slope_se for line in lines):
-        covariance[1], covariance[:, 1] = 0.0, 0.0
-    return _Line(mean, covariance, least)
+    return _Line(mean, covariance, least, any(line.measured for line in lines))
 
 
 def _robust_line(
@@ -310,11 +308,11 @@ def _robust_line(
     A third parameter moves all white lines (`white`) together, held by `VALENCE_SE_EV`.
     """
     measurable = np.ptp(at) > 60.0
-    design = np.concatenate([np.stack([np.ones_like(at), at, white], 1), np.eye(3)])
+    design = full = np.concatenate([np.stack([np.ones_like(at), at, white], 1), np.eye(3)])
     target = np.concatenate([shift, [prior[0], 0.0, 0.0]])
     sigma = np.concatenate([error, [prior[1], PRIOR_DISPERSION, VALENCE_SE_EV]])
     if not measurable:
-        design[:, 1] = 0.0
+        design = full * np.array([1.0, 0.0, 1.0])
     start = slope if measurable else 0.0
     # Edges scatter almost normally; what was believed beforehand is often right, else it may be far off. Only
     # edges with one possible reference overrule it: others could be read so as to confirm anything.
@@ -329,11 +327,20 @@ def _robust_line(
             matrix[1, 1] = 1.0
         solution = np.linalg.solve(matrix, design.T @ (weight * target))
     residual = (target - design @ solution) / sigma
+    # Rows count for the error by what they are said to know, whatever weight a small residual gives them:
+    # a Student t is narrower than a normal at its middle, by half for what was believed beforehand.
+    sure_weight = np.minimum(weight, 1 / sigma**2)
+    matrix = design.T @ (sure_weight[:, None] * design)
+    if not measurable:
+        matrix[1, 1] = 1.0
     covariance = np.linalg.inv(matrix)
     # References err together, not only at random: that they agree is no reason to trust them more.
     spread = max(float(np.mean(residual[: at.size] ** 2)), 1.0)
     covariance = covariance[:2, :2] * spread
     if not measurable:
+        # The slope is the file's, with the error of one; the edges hold the axis where they stand.
+        tilt = -np.linalg.solve(matrix, design[:-3].T @ (sure_weight[:-3] * at))[0]
         covariance[1], covariance[:, 1] = 0.0, 0.0
+        covariance += PRIOR_DISPERSION**2 * np.outer([tilt, 1.0], [tilt, 1.0])
     cost = float(np.sum((freedom + 1) * np.log1p(residual**2 / freedom)))
-    return _Line(solution[:2], covariance, cost)
+    return _Line(solution[:2], covariance, cost, measurable)

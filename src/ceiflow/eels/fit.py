@@ -46,6 +46,9 @@ class SpectrumFit:
     reduced_chi2 : float
     robust : (E, E) array
         Covariance that also carries correlated misfit (see `misfit_covariance`) and unknown edge shapes.
+    zero_variance : (E,) array
+        What the diagonal of `covariance` would be if the spectrum held none of the element, everything else
+        being as it is. Where the fit started from another it is the diagonal itself.
     """
 
     theta: np.ndarray
@@ -60,6 +63,7 @@ class SpectrumFit:
     edges: np.ndarray
     reduced_chi2: float
     robust: np.ndarray
+    zero_variance: np.ndarray
 
     def first(self, number: int) -> SpectrumFit:
         """The same fit with the numbers of its first elements only; the others stay in `model`."""
@@ -72,6 +76,7 @@ class SpectrumFit:
             near=self.near[:number],
             edges=self.edges[:, :number],
             robust=self.robust[square],
+            zero_variance=self.zero_variance[:number],
         )
 
 
@@ -161,8 +166,20 @@ def fit_spectrum(
     # The posterior's covariance in two parts: what counting noise makes, and what the priors leave open.
     spread = atoms @ inverse
     covariance = spread @ gram @ spread.T
-    robust = covariance
+    robust, at_zero = covariance, np.diag(covariance)
     if start is None:
+        owner = np.concatenate([np.full(k, -1), np.arange(number), np.repeat(np.arange(number), widths)])
+        lines = owner.copy()
+        lines[: k + number] = -1
+        # Without the element its lines are held by what could just be seen of it.
+        alone_penalty = penalty * np.where(lines >= 0, (heights / errors)[lines], 1.0) ** 2
+        at_zero = np.array([
+            _variance_at_zero(
+                columns, solution, owner == i, np.where(lines == i, alone_penalty, penalty), atoms[i],
+                np.maximum(model, floor), noise,
+            )
+            for i in range(number)
+        ])  # fmt: skip
         misfit = misfit_covariance(columns, weight, counts - model, inverse, design.energy_eV)
         misfit = np.maximum(atoms @ misfit @ atoms.T, covariance * np.eye(number))
         robust = temper * spread @ (penalty[:, None] * spread.T) + misfit
@@ -178,8 +195,35 @@ def fit_spectrum(
     chi2 = float(np.sum(weight * (counts - model) ** 2) / max(counts.size - used, 1))
     return SpectrumFit(
         theta, continuum, covariance, list(lines), float(solution[0]), exponent, curvature,
-        model - edges.sum(1), model, edges, chi2, robust,
+        model - edges.sum(1), model, edges, chi2, robust, at_zero,
     )  # fmt: skip
+
+
+def _variance_at_zero(
+    columns: np.ndarray,
+    solution: np.ndarray,
+    own: np.ndarray,
+    penalty: np.ndarray,
+    atoms: np.ndarray,
+    model: np.ndarray,
+    noise: Noise,
+) -> float:
+    """Counting noise of an element, background and neighbours free, in a spectrum without it.
+
+    Parameters
+    ----------
+    columns : (n, m) array
+    solution, penalty, atoms : (m,) array
+        Amplitudes; weight of the prior on each; what of each adds to the element.
+    own : (m,) bool array
+        Columns of the element.
+    model : (n,) array
+    noise : Noise
+    """
+    left = np.maximum(model - np.maximum(columns[:, own] @ solution[own], 0.0), 0.1 * model)
+    gram = columns.T @ (columns / np.maximum(noise.variance(left), 1e-12)[:, None])
+    spread = _inverse(gram + np.diag(penalty)) @ atoms
+    return float(spread @ gram @ spread)
 
 
 def _correlated_misfit(residual: np.ndarray, energy: np.ndarray) -> float:
@@ -196,7 +240,22 @@ def _correlated_misfit(residual: np.ndarray, energy: np.ndarray) -> float:
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     """Inverse of a normal matrix, scaled to a unit diagonal first; directions without information give 0."""
     norm = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-    return norm[:, None] * np.linalg.pinv(norm[:, None] * matrix * norm, hermitian=True) * norm
+    return norm[:, None] * scaled_inverse(norm[:, None] * matrix * norm) * norm
+
+
+def scaled_inverse(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of a symmetric matrix of unit diagonal, the pseudo-inverse where it is singular or nearly so.
+
+    By factors where that is safe: the pseudo-inverse needs several times as long.
+    """
+    try:
+        smallest = np.linalg.cholesky(matrix).diagonal().min(initial=1.0)
+    except np.linalg.LinAlgError:
+        smallest = 0.0
+    if not smallest > 1e-4:
+        return np.linalg.pinv(matrix, hermitian=True)
+    inverse = np.linalg.inv(matrix)
+    return 0.5 * (inverse + inverse.T)
 
 
 def _atoms_matrix(design: Design, widths: list[int], free_near: bool) -> np.ndarray:

@@ -15,7 +15,7 @@ from ceiflow.eels.cross_sections import CrossSection
 from ceiflow.eels.design import build_design
 from ceiflow.eels.fit import Noise
 from ceiflow.eels.low_loss import kernel
-from ceiflow.eels.source import Source, fixed_batches
+from ceiflow.eels.source import Source, fixed_batches, sums_by_label
 
 # Differences that are worth a group of their own: of t/lambda, and of an edge's share of the counts.
 THICKNESS_SCALE, SHARE_SCALE = 0.03, 0.02
@@ -24,7 +24,9 @@ SMALLEST_GROUP = 32
 SWEEPS = 8
 # No low loss, no plural scattering: a kernel that leaves spectra as they are.
 NO_SPREAD = (np.ones(1), 0)
-CHUNK = 65536
+CHUNK = 8192
+# So many points show how they fall into groups.
+SAMPLE = 16384
 
 
 def share_moments(
@@ -84,17 +86,25 @@ def pooled(
     (p, k) array, (p,) array, int
         Ratios; the summed total in units of a typical pixel's; pixels a side.
     """
-    from scipy.ndimage import uniform_filter
-
     side = next((s for s in (1, 3, 5, 7) if deviation / s < 0.5 * scale or s >= max(shape)), 7)
 
     def smooth(array: np.ndarray) -> np.ndarray:
-        return array if side == 1 else uniform_filter(array.reshape(shape), side, mode="nearest").ravel()
+        return array if side == 1 else box_mean(array.reshape(shape), side).ravel()
 
     whole = smooth(total)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.stack([smooth(column) / whole for column in values.T], axis=1)
     return np.where(np.isfinite(ratios), ratios, 0.0), whole / max(total.mean(), 1e-300), side
+
+
+def box_mean(image: np.ndarray, side: int) -> np.ndarray:
+    """Mean over a square of an odd number of pixels around each, the last row and column repeated outside."""
+    for axis in (0, 1):
+        reach, size = side // 2, image.shape[axis]
+        padded = np.pad(image, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        parts = [np.take(padded, range(first, first + size), axis) for first in range(side)]
+        image = np.add.reduce(parts) / side
+    return image
 
 
 def split_groups(
@@ -122,6 +132,15 @@ def split_groups(
     (p,) int array
         Labels 0..k-1.
     """
+    whole = len(features) <= SAMPLE
+    # Evenly spread points show the groups; a stride that divides the length of a row would show one column.
+    chosen = np.arange(len(features)) if whole else (np.arange(SAMPLE) * len(features)) // SAMPLE
+    few = _split(features[chosen], noise[chosen], groups, smallest)
+    return np.unique(_nearest(features, _centres(features[chosen], few)), return_inverse=True)[1]
+
+
+def _split(features: np.ndarray, noise: np.ndarray, groups: int, smallest: int) -> np.ndarray:
+    """Labels before the last assignment."""
     labels = np.zeros(len(features), np.int64)
     widths = {0: _width(features, noise, smallest)}
     while len(widths) < groups:
@@ -155,22 +174,31 @@ def _width(points: np.ndarray, noise: np.ndarray, smallest: int) -> tuple[float,
 
 
 def _settle(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A few sweeps of k-means from these groups; empty ones are dropped."""
+    """A few sweeps of k-means from these groups."""
     for _ in range(SWEEPS):
-        number = int(labels.max()) + 1
-        counts = np.bincount(labels, minlength=number)
-        sums = np.stack([np.bincount(labels, column, number) for column in features.T], axis=1)
-        centres = sums[counts > 0] / counts[counts > 0, None]
-        # |f - c|^2 without the term that all centres share.
-        half = 0.5 * np.sum(centres**2, axis=1)
-        moved = np.concatenate([
-            np.argmax(features[first : first + CHUNK] @ centres.T - half, axis=1)
-            for first in range(0, len(features), CHUNK)
-        ])  # fmt: skip
+        moved = _nearest(features, _centres(features, labels))
         if np.array_equal(moved, labels):
             break
         labels = moved
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return labels
+
+
+def _centres(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(k, d) array: means of the groups that are not empty."""
+    counts = np.bincount(labels)
+    sums = np.stack([np.bincount(labels, column) for column in features.T], axis=1)
+    return sums[counts > 0] / counts[counts > 0, None]
+
+
+def _nearest(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """(p,) int array: the nearest centre of each point."""
+    # |f - c|^2 without the term that all centres share.
+    half = 0.5 * np.sum(centres**2, axis=1)
+    parts = [
+        np.argmax(features[first : first + CHUNK] @ centres.T - half, axis=1)
+        for first in range(0, len(features), CHUNK)
+    ]
+    return np.concatenate(parts).astype(np.int64)
 
 
 def in_order(labels: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -208,7 +236,7 @@ def group_pixels(source: Source, sizes: np.ndarray | None = None) -> np.ndarray:
             key = -np.log(np.where(known, share[:, 0], np.median(share[known])))
             features.append(key[:, None] / THICKNESS_SCALE)
             noise.append(np.nan_to_num(low.thickness_se[:, None] / side / THICKNESS_SCALE) ** 2)
-    mean = source.summed / source.pixels
+    mean = source.mean
     moments, variance = share_moments(source.energy_eV, mean, source.noise, source.sections, source.modelled)
     if moments.shape[1] and mean.sum() > 0:
         counts, total = _moments_of_pixels(source, moments)
@@ -233,9 +261,10 @@ def _moments_of_pixels(source: Source, moments: np.ndarray) -> tuple[np.ndarray,
     """(p, E) and (p,) arrays: edge counts of every pixel by `share_moments`, and its counts."""
     counts, total = np.empty((source.pixels, moments.shape[1])), np.empty(source.pixels)
     weights = np.concatenate([moments, np.ones((moments.shape[0], 1))], axis=1).astype(np.float32)
+    pedestal = source.noise.dark * weights.sum(0, dtype=np.float64)
     block = int(source.config["eels"]["fit"].get("block_pixels") or 1024)
     for where, batch in fixed_batches(source.core, block):
-        sums = (batch[:, source.channels] - np.float32(source.noise.dark)) @ weights
+        sums = batch[:, source.channels] @ weights - pedestal
         counts[where], total[where] = sums[:, :-1], sums[:, -1]
     return counts, total
 
@@ -246,7 +275,8 @@ def sum_groups(source: Source, group: np.ndarray) -> np.ndarray:
     sums = np.zeros((number, source.core.shape[2]))
     block = int(source.config["eels"]["fit"].get("block_pixels") or 1024)
     for where, batch in fixed_batches(source.core, block):
-        sums += one_hot(group[where], number) @ batch
+        found, part = sums_by_label(batch, group[where])
+        sums[found] += part
     sums -= source.noise.dark * np.bincount(group[source.live], minlength=number)[:, None]
     return sums[:, source.channels]
 
@@ -262,13 +292,8 @@ def group_kernels(source: Source, group: np.ndarray) -> list[tuple[np.ndarray, i
     labels = np.zeros(low.signal.shape[0] * low.signal.shape[1], np.int64) if low.shared else group
     sums = np.zeros((int(labels.max()) + 1, low.energy_eV.size))
     for where, batch in fixed_batches(low.signal, block):
-        chosen = one_hot(labels[where], len(sums))
-        sums += chosen @ batch
-        sums -= low.dark * chosen.sum(1, dtype=np.float64)[:, None]
+        found, part = sums_by_label(batch, labels[where])
+        sums[found] += part
+    sums -= low.dark * np.bincount(labels, minlength=len(sums))[:, None]
     kernels = [kernel(low.energy_eV, np.clip(total, 0, None), step) for total in sums]
     return kernels * number if low.shared else kernels
-
-
-def one_hot(labels: np.ndarray, number: int) -> np.ndarray:
-    """(groups, pixels) float32 array: its product with spectra sums them by group."""
-    return (labels[None, :] == np.arange(number)[:, None]).astype(np.float32)

@@ -171,7 +171,7 @@ class _Waiting:
         room = BATCH - self.filled
         chosen, rest = chosen[:room], chosen[room:]
         inside = slice(self.filled, self.filled + chosen.size)
-        self.spectra[inside] = spectra[chosen]
+        np.take(spectra, chosen, axis=0, out=self.spectra[inside], mode="clip")
         self.rows[inside] = rows[chosen]
         self.filled += chosen.size
         return rest
@@ -196,7 +196,9 @@ def _run(
     )
     waiting = [_Waiting(source.energy_eV.size) for _ in fitters]
     for where, batch in fixed_batches(source.core, block):
-        spectra, rows = batch[:, source.channels], np.arange(where.start, where.stop)
+        # Contiguous, or every gathering of a group would copy the whole batch.
+        spectra = np.ascontiguousarray(batch[:, source.channels])
+        rows = np.arange(where.start, where.stop)
         if source.noise.dark:
             spectra = spectra - np.float32(source.noise.dark)
         labels = group[where]

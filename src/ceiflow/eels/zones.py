@@ -21,9 +21,8 @@ from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.zone_sums import ZoneSums, sum_zones
 
 DETECTION_SIGMA = 3.29
-# Relative error of a dispersion that no pair of edges measured. Edges that stand further off than
-# `LARGEST_AXIS_EV` would show in the residuals, so larger errors of the axis are not carried.
-UNMEASURED_DISPERSION = 0.004
+# Edges that stand further off than this would show in the residuals, so larger errors of the axis are not
+# carried.
 LARGEST_AXIS_EV = 1.0
 Quantity = tuple[float, float, float, float]
 
@@ -123,19 +122,25 @@ def _fit_zone(source: Source, sums: ZoneSums, passes: int, windows: bool = True)
 
 
 def axis_shifts(source: Source) -> list[np.ndarray]:
-    """What a standard error of the axis's offset, and one of its dispersion, does to each channel's energy.
+    """What one standard error of the axis does to each channel's energy, in two independent moves.
 
-    Nothing where the file was not calibrated here. A dispersion that nobody measured is that of the file, to
-    `UNMEASURED_DISPERSION`.
+    Nothing where the file was not calibrated here. Offset and dispersion go together where edges placed the
+    axis: it is known best where they stand.
     """
     calibration = json.loads(source.header.attributes.get("calibration", "{}"))
     offset = min(float(calibration.get("energy_offset_se_eV") or 0.0), LARGEST_AXIS_EV)
     if not offset:
         return []
-    slope = float(calibration.get("dispersion_se") or 0.0) or UNMEASURED_DISPERSION
     whole = source.core.energy_eV
-    away = slope * (source.energy_eV - 0.5 * (whole[0] + whole[-1]))
-    return [np.full(source.energy_eV.size, offset), np.clip(away, -LARGEST_AXIS_EV, LARGEST_AXIS_EV)]
+    factor = np.diag([offset, float(calibration.get("dispersion_se") or 0.0)])
+    origin = 0.5 * (whole[0] + whole[-1])
+    if calibration.get("axis_covariance"):
+        values, vectors = np.linalg.eigh(np.array(calibration["axis_covariance"], np.float64))
+        factor = vectors * np.sqrt(np.clip(values, 0, None))
+        # The origin is an energy of the file's axis, the spectrum is on the calibrated one.
+        origin = float(calibration["axis_origin_eV"]) - float(calibration["energy_offset_eV"])
+    arms = np.stack([np.ones(source.energy_eV.size), source.energy_eV - origin], axis=1)
+    return [np.clip(arms @ move, -LARGEST_AXIS_EV, LARGEST_AXIS_EV) for move in factor.T]
 
 
 def _scale_errors(source: Source) -> np.ndarray:
@@ -243,7 +248,8 @@ def _densities(
         value = fit.theta[i] / electrons
         counting = fit.covariance[i, i] / electrons**2 + value**2 * source.noise.gain / max(sums.total, 1.0)
         offset = extra[i] / electrons**2
-        lod = DETECTION_SIGMA * np.sqrt(counting + offset)
+        # What there would be of noise without the element; no low-loss noise either, which scales with it.
+        lod = DETECTION_SIGMA * np.sqrt(fit.zero_variance[i] / electrons**2 + offset)
         systematic = np.sqrt(offset + (scale[i] * value) ** 2)
         values[element] = (float(value), float(np.sqrt(counting)), float(systematic), float(lod))
         states[element] = _state(value, lod, fit.reduced_chi2)
@@ -308,7 +314,7 @@ def _fractions(
         counting = float(gradient @ fit.covariance @ gradient)
         offset = float(gradient**2 @ extra)
         scales = float(np.sum((gradient * fit.theta * scale) ** 2))
-        lod = DETECTION_SIGMA * np.sqrt(fit.covariance[i, i] + extra[i]) / total
+        lod = DETECTION_SIGMA * np.sqrt(fit.zero_variance[i] + extra[i]) / total
         values[element] = (
             float(share[i]),
             float(np.sqrt(max(counting, 0))),

@@ -334,8 +334,10 @@ class SignalFile:
         with h5py.File(self.path, "r") as file:
             return _float32(file[f"{self.role}/data"][rows])
 
-    def blocks(self, max_pixels: int = 4096) -> Iterator[tuple[slice, np.ndarray]]:
+    def blocks(self, max_pixels: int = 4096, every_row: int = 1) -> Iterator[tuple[slice, np.ndarray]]:
         """All spectra in C order, at most `max_pixels` at a time.
+
+        With `every_row` above 1, the spectra of every so many rows, none of them across rows.
 
         Yields
         ------
@@ -345,12 +347,16 @@ class SignalFile:
         """
         if len(self.shape) != 3:
             raise ValueError(f"{self.role} holds no spectra")
-        pixels = self.shape[0] * self.shape[1]
+        rows, columns = self.shape[:2]
+        ends = [(0, rows * columns)]
+        if every_row > 1:
+            ends = [(row * columns, (row + 1) * columns) for row in range(0, rows, every_row)]
         with h5py.File(self.path, "r") as file:
             data = file[f"{self.role}/data"]
-            for start in range(0, pixels, max_pixels):
-                stop = min(start + max_pixels, pixels)
-                yield slice(start, stop), _float32(_flat(data, start, stop))
+            for first, last in ends:
+                for start in range(first, last, max_pixels):
+                    stop = min(start + max_pixels, last)
+                    yield slice(start, stop), _flat(data, start, stop)
 
 
 def open_signal(path: str | Path, role: str = "core_loss") -> SignalFile:
@@ -378,11 +384,11 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def _flat(data: h5py.Dataset, start: int, stop: int) -> np.ndarray:
-    """Pixels start..stop of the flattened grid: a part of a row, whole rows, a part of a row."""
+    """Pixels start..stop of the flattened grid as float32: a part of a row, whole rows, a part of a row."""
     columns = data.shape[1]
     first, last = start // columns, (stop - 1) // columns
     if first == last:
-        return data[first, start - first * columns : stop - first * columns]
+        return _float32(data[first, start - first * columns : stop - first * columns])
     head = start // columns if start % columns == 0 else first + 1
     tail = last + 1 if stop % columns == 0 else last
     parts = []
@@ -393,4 +399,7 @@ def _flat(data: h5py.Dataset, start: int, stop: int) -> np.ndarray:
         parts.append(rows.reshape(-1, rows.shape[-1]))
     if tail == last:
         parts.append(data[last, : stop - last * columns])
-    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+    if len(parts) == 1:
+        return _float32(parts[0])
+    # One copy that joins and converts.
+    return np.concatenate(parts, dtype=np.float32, casting="unsafe")
