@@ -191,3 +191,17 @@ def test_broad_corrections_stay_off_other_edges():
     free = near_edge_lines(EDGES["Mn"])
     beside_fluorine = near_edge_lines(EDGES["Mn"], [685.0])
     assert len(free) == len(beside_fluorine) + 1
+
+
+@pytest.mark.parametrize("element", ["O", "F", "Mn"])
+def test_error_at_zero_content_is_that_of_a_spectrum_without_the_element(element):
+    """What a detection limit rests on, told from a spectrum that is full of the element."""
+    design, truth, theta = same_design_truth(20.0)
+    index = list(SECTIONS).index(element)
+    without = truth - design.continuum[:, index] * theta[index]
+    full = fitting.fit_spectrum(truth, design, fitting.Noise(), curvature_sigma=0.05)
+    bare = fitting.fit_spectrum(without, design, fitting.Noise(), curvature_sigma=0.05)
+    limit, expected = np.sqrt(full.zero_variance[index]), np.sqrt(bare.covariance[index, index])
+    assert limit == pytest.approx(expected, rel=0.1)
+    assert limit < np.sqrt(full.covariance[index, index])
+    assert np.sqrt(bare.zero_variance[index]) == pytest.approx(expected, rel=0.02)
