@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from ceiflow.study import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOW = ROOT / "workflow" / "Snakefile"
-# Two spectrum images, two images and a single spectrum of two cells, of three formats.
+# Two spectrum images, two images and two frames of a dose series of two cells, of three formats.
 SMALL = (
     "pristine-1-p1r1-si",
     "pristine-1-p1r1-hr",
-    "shorted-1-p1r1-si",
-    "shorted-1-p1r1-hr",
-    "shorted-1-p1r1-spot",
+    "shorted-2-p1r1-si",
+    "shorted-2-p1r1-hr",
+    "shorted-2-p2r2-f1",
+    "shorted-2-p2r2-f2",
 )
 Row = dict[str, str]
 
@@ -64,16 +65,34 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, **changes}
 
 
-def snakemake(study: Path, *arguments: str, snakefile: Path = WORKFLOW, **variables: str) -> Run:
-    """Run Snakemake on a study folder and wait for it."""
+def snakemake(
+    study: Path,
+    *arguments: str,
+    snakefile: Path = WORKFLOW,
+    before: Sequence[str] = (),
+    **variables: str,
+) -> Run:
+    """Run Snakemake on a study folder and wait for it; `before` stands before the command."""
     done = subprocess.run(
-        command(study, *arguments, snakefile=snakefile),
+        [*before, *command(study, *arguments, snakefile=snakefile)],
         capture_output=True,
         text=True,
         timeout=2400,
         env=environment(**variables),
     )
     return Run(done.returncode, done.stdout + done.stderr)
+
+
+def read_only(folder: Path) -> list[str]:
+    """What to put before a command that may not write below `folder`; for root a mount of its own."""
+    if os.geteuid() != 0:
+        return ["sh", "-c", 'chmod -R a-w "$0"; "$@"; code=$?; chmod -R u+w "$0"; exit $code', str(folder)]
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    if subprocess.run(
+        ["unshare", "-m", "sh", "-c", mount, str(folder), "true"], capture_output=True
+    ).returncode:
+        pytest.skip("no mounts here, and root writes everywhere")
+    return ["unshare", "-m", "sh", "-c", mount, str(folder)]
 
 
 def demo_study(folder: Path, keep: Callable[[Row], bool] = lambda row: True) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import subprocess
 import time
@@ -21,6 +20,9 @@ pytestmark = [
     ),
 ]
 MANIFEST = "results/MANIFEST.sha256"
+# Seconds for a run of some thirty jobs, each of which starts Snakemake twice.
+LONGEST = 420
+ENDED = ("COMPLETED", "CANCELLED", "FAILED")
 OPTIONS = (
     *("--profile", str(ROOT / "profiles" / "slurm")),
     # No accounting here; and a test does not wait as a cluster would have it.
@@ -46,7 +48,7 @@ def begin(study: Path) -> subprocess.Popen:
     """A run in the background, with its output in the study folder."""
     study.mkdir(parents=True, exist_ok=True)
     with open(study / "run.log", "ab") as log:
-        call = ["timeout", "-k", "10", "1200", *command(study, *OPTIONS)]
+        call = ["timeout", "-k", "10", str(LONGEST), *command(study, *OPTIONS)]
         return subprocess.Popen(call, stdout=log, stderr=log, env=environment())
 
 
@@ -56,7 +58,7 @@ def text(study: Path) -> str:
 
 def wait_for(condition, process: subprocess.Popen, study: Path):
     """The first true answer; the run must not end before."""
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + 240
     while not (found := condition()):
         assert process.poll() is None, f"the run ended too early\n{text(study)[-3000:]}"
         assert time.monotonic() < deadline
@@ -68,50 +70,43 @@ def running(slurm: Controller, rule: str) -> list[dict[str, str]]:
     return [job for job in slurm.jobs() if job["JobState"] == "RUNNING" and rule in job.get("Comment", "")]
 
 
-def test_lost_job_and_lost_controller(slurm, finished, tmp_path):
-    """A job is cancelled from outside, and goes again with twice the memory; the controller dies too."""
-    study = small_demo(tmp_path / "a study")
-    process = begin(study)
-    lost = wait_for(lambda: running(slurm, "ingest"), process, study)[0]
-    subprocess.run(["scancel", lost["JobId"]], check=True)
-    wait_for(lambda: list((study / "results" / "calibrated").glob("*.h5")), process, study)
-    slurm.kill_controller()
-    time.sleep(5)
-    slurm.start_controller()
-    assert process.wait(1200) == 0, text(study)[-5000:]
-    assert (study / MANIFEST).read_text() == (finished / MANIFEST).read_text()
-    jobs = slurm.jobs()
-    assert {job["JobState"] for job in jobs} <= {"COMPLETED", "CANCELLED"}
-    memory = [job["MinMemoryNode"] for job in jobs if "ingest" in job.get("Comment", "")]
-    assert max(map(megabytes, memory)) == 2 * megabytes(lost["MinMemoryNode"])
-    assert sum(megabytes(item) == megabytes(lost["MinMemoryNode"]) for item in memory) >= len(SMALL) - 1
-
-
 def megabytes(text: str) -> int:
     """Slurm writes 2500M, or 5G."""
     return int(float(text[:-1]) * {"M": 1, "G": 1024}[text[-1]])
 
 
-def test_interrupt_leaves_no_job_and_the_rerun_completes(slurm, finished, tmp_path):
-    before = {job["JobId"] for job in slurm.jobs()}
+def test_losses_and_an_interrupt_on_the_way_to_the_same_bytes(slurm, finished, tmp_path):
+    """One study: a job is cancelled, the controller dies, the run is interrupted, and a rerun completes."""
     study = small_demo(tmp_path / "a study")
     process = begin(study)
-    wait_for(lambda: list((study / "results" / "signals").glob("*.h5")), process, study)
-    # To the run itself: `timeout` hands it on.
+    # A lost job goes again with twice the memory.
+    lost = wait_for(lambda: running(slurm, "ingest"), process, study)[0]
+    subprocess.run(["scancel", lost["JobId"]], check=True, timeout=30)
+    # A run outlives the controller.
+    wait_for(lambda: list((study / "results" / "calibrated").glob("*.h5")), process, study)
+    slurm.kill_controller()
+    time.sleep(5)
+    slurm.start_controller()
+    submitted = len(slurm.jobs())
+    wait_for(lambda: len(slurm.jobs()) > submitted + 2, process, study)
+    # An interrupt, to the run itself: `timeout` hands it on. No job is left behind.
     process.send_signal(signal.SIGINT)
-    assert process.wait(300) != 0
+    assert process.wait(120) != 0
     assert not (study / MANIFEST).exists()
-
-    def left() -> list[str]:
-        ended = ("COMPLETED", "CANCELLED", "FAILED")
-        jobs = [job for job in slurm.jobs() if job["JobId"] not in before]
-        return [job["JobId"] for job in jobs if job["JobState"] not in ended]
-
     deadline = time.monotonic() + 120
-    while left():
-        assert time.monotonic() < deadline, left()
-        time.sleep(1)
-    if (study / ".snakemake" / "locks").is_dir() and os.listdir(study / ".snakemake" / "locks"):
+    while left := [job["JobId"] for job in slurm.jobs() if job["JobState"] not in ENDED]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+    locks = study / ".snakemake" / "locks"
+    if locks.is_dir() and any(locks.iterdir()):
         assert snakemake(study, "--unlock").returncode == 0
-    assert begin(study).wait(1200) == 0, text(study)[-5000:]
+    ingested = (study / "results" / "signals").stat().st_mtime_ns
+
+    assert begin(study).wait(LONGEST) == 0, text(study)[-5000:]
     assert (study / MANIFEST).read_text() == (finished / MANIFEST).read_text()
+    assert (study / "results" / "signals").stat().st_mtime_ns == ingested, "finished work was thrown away"
+    jobs = slurm.jobs()
+    assert {job["JobState"] for job in jobs} <= {"COMPLETED", "CANCELLED"}
+    memory = [job["MinMemoryNode"] for job in jobs if "ingest" in job.get("Comment", "")]
+    assert max(map(megabytes, memory)) == 2 * megabytes(lost["MinMemoryNode"])
+    assert sum(megabytes(item) == megabytes(lost["MinMemoryNode"]) for item in memory) >= len(SMALL) - 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import resource
 import signal
 import subprocess
@@ -26,19 +25,10 @@ def raw_digests(study: Path) -> dict[str, str]:
     return {str(path.relative_to(study)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_kills_at_random_moments(finished, tmp_path):
-    """Six of them; `make faults` does a hundred."""
+def test_full_disk_and_kills_at_random_moments(finished, tmp_path):
+    """First no file may grow beyond a limit that maps do not keep; `make faults` does a hundred kills."""
     study = kills.prepare(finished, tmp_path / "killed study")
     before = raw_digests(study)
-    done = kills.kill_many(study, finished / MANIFEST, count=6, seed=11, longest=25.0)
-    assert done["wrong"] == []
-    assert done["killed"] + done["completed"] >= 6
-    assert raw_digests(study) == before
-
-
-def test_full_disk_and_again(finished, tmp_path):
-    """No file may grow beyond a limit that maps do not keep, as on a full disk; then there is room."""
-    study = kills.prepare(finished, tmp_path / "full")
     largest = max(path.stat().st_size for path in (finished / "results").rglob("*.h5"))
 
     def limit():
@@ -52,13 +42,16 @@ def test_full_disk_and_again(finished, tmp_path):
     assert not (study / MANIFEST).exists()
     table = study / "results" / "tables" / "acquisitions.tsv"
     assert not table.exists() or "failed" not in table.read_text(), "a full disk is no fault of a raw file"
-    run = snakemake(study)
-    assert run.returncode == 0, run.text[-3000:]
-    assert (study / MANIFEST).read_text() == (finished / MANIFEST).read_text()
+
+    # What was made before the disk was full is kept, and what was half made is not.
+    done = kills.kill_many(study, finished / MANIFEST, count=3, seed=11, longest=15.0)
+    assert done["wrong"] == []
+    assert done["killed"] == 3
+    assert raw_digests(study) == before
 
 
 def test_two_runs_at_once(study):
-    edit_config(study, lambda config: config["layer"].update(surface_depth_nm=5.0))
+    edit_config(study, lambda config: config["claims"][0].update(high=16))
     first = subprocess.Popen(
         command(study), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )
@@ -73,17 +66,6 @@ def test_two_runs_at_once(study):
     assert "lock" in second.text.lower()
     assert first.wait(600) == 0
     assert snakemake(study).text.count("Nothing to be done") == 1
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere: run as another user")
-def test_folders_that_cannot_be_written(study):
-    (study / "raw").chmod(0o555)
-    run = snakemake(study, "--forceall")
-    assert run.returncode == 0, run.text[-3000:]
-    (study / "results").chmod(0o555)
-    run = snakemake(study, "--forceall")
-    assert run.returncode != 0
-    assert "ermission" in run.text
 
 
 def test_kills_are_seeded():

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
-from running import ROOT, copy_study, edit_config, environment, small_demo, snakemake
+from running import (
+    ROOT,
+    command,
+    copy_study,
+    edit_config,
+    edit_table,
+    environment,
+    read_only,
+    small_demo,
+    snakemake,
+)
 
 from ceiflow.study.verify import compare
 
@@ -17,25 +31,64 @@ MANIFEST = "results/MANIFEST.sha256"
 ODD = {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "77", "COLUMNS": "40"}
 
 
-def test_one_core_other_folder_other_home(finished, tmp_path):
+def test_one_core_other_folder_other_home_and_a_kill(finished, tmp_path):
+    """From nothing; killed half-way, and taken up again."""
     study = small_demo(tmp_path / "elsewhere" / "$HOME; 'quoted' #1")
     home = tmp_path / "home"
     home.mkdir()
-    run = snakemake(study, "--cores", "1", HOME=str(home), XDG_CACHE_HOME=str(home / "cache"), **ODD)
+    odd = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **ODD}
+    process = subprocess.Popen(
+        command(study, "--cores", "1"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(**odd),
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not list((study / "results" / "calibrated").glob("*.h5")):
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (study / MANIFEST).exists()
+    assert snakemake(study, "--unlock").returncode == 0
+    run = snakemake(study, "--cores", "1", **odd)
     assert run.returncode == 0, run.text[-3000:]
+    assert "simulate_demo" not in run.jobs(), "finished work was thrown away"
     assert (study / MANIFEST).read_text() == (finished / MANIFEST).read_text()
 
 
-def test_block_size(study, finished):
+def test_blocks_order_of_the_sheets_and_raw_files_that_cannot_be_written(study, finished):
     """The configuration itself is in the manifest, and on the page that prints it; nothing else differs."""
     edit_config(study, lambda config: config["eels"]["fit"].update(block_pixels=97))
-    edit_config(study, lambda config: config.update(demo=False))
-    run = snakemake(study)
+    edit_table(study / "config" / "acquisitions.tsv", lambda rows: rows[::-1])
+    edit_table(study / "config" / "cells.tsv", lambda rows: rows[::-1])
+    before = {path: path.stat().st_mtime_ns for path in (study / "raw").rglob("*")}
+    run = snakemake(study, before=read_only(study / "raw"))
     assert run.returncode == 0, run.text[-3000:]
-    assert {"quantify", "measure_spectrum_image"} <= set(run.jobs())
+    assert {path: path.stat().st_mtime_ns for path in (study / "raw").rglob("*")} == before
+    assert {"quantify", "measure_spectrum_image", "collect_measurements"} <= set(run.jobs())
     found = compare(study / "results", finished / "results")
     other = {name for name in (*found.equivalent, *found.ignored, *found.different)}
     assert other <= {"study/config.yaml", "reports/study.html"}, other
+    pages = [folder / "results" / "reports" / "study.html" for folder in (study, finished)]
+    mine, known = (page.read_text(encoding="utf-8") for page in pages)
+    assert mine != known
+    assert mine.replace("block_pixels: 97", "block_pixels: 1024") == known
+
+
+def test_results_that_cannot_be_written(study):
+    """The run ends with the reason, and is done once it can write."""
+    edit_config(study, lambda config: config["study"].update(title="Another"))
+    run = snakemake(study, before=read_only(study / "results"))
+    assert run.returncode != 0
+    assert re.search("read-only file system|permission denied", run.text, re.IGNORECASE)
+    again = snakemake(study)
+    assert again.returncode == 0, again.text[-3000:]
+    assert {"study_page", "write_manifest"} <= set(again.jobs())
 
 
 def verify(*arguments):
