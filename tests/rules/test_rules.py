@@ -13,6 +13,7 @@ SPECTRUM_IMAGE = "results/eels/shorted-2-p1r1-si"
 TARGETS = {
     "ingest": ["results/signals/shorted-2-p1r1-si.h5"],
     "calibrate": ["results/calibrated/shorted-2-p1r1-si.h5"],
+    "list_settings": ["results/study/settings.json"],
     "edges": ["results/study/edges.h5"],
     "quantify": [f"{SPECTRUM_IMAGE}/fit.h5"],
     "measure_spectrum_image": [

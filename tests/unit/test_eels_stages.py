@@ -172,6 +172,18 @@ def test_files_are_byte_identical(study):
     assert study["edges"].stat().st_size < 1e6
 
 
+def test_edges_of_listed_settings_are_those_of_the_signals(study, tmp_path):
+    """Each setting once, in an order of its own; an angle that is missing stays missing."""
+    bare = write(tmp_path / "bare.h5", study["image"], study["beam"], {"convergence_mrad": None}, True)
+    signals = [study["signal"], bare, study["signal"]]
+    eels.list_settings(signals, tmp_path / "settings.json")
+    eels.list_settings(signals[::-1], tmp_path / "again.json")
+    assert (tmp_path / "settings.json").read_bytes() == (tmp_path / "again.json").read_bytes()
+    eels.edges(signals, tmp_path / "edges.h5", CONFIG)
+    eels.edges_of_settings(tmp_path / "settings.json", tmp_path / "listed.h5", CONFIG)
+    assert (tmp_path / "listed.h5").read_bytes() == (tmp_path / "edges.h5").read_bytes()
+
+
 def test_every_endpoint_has_a_row(study):
     header = store.read_header(study["calibrated"])
     rows = eels.zone_measurements(zones(study), header, ELEMENTS)

@@ -38,10 +38,31 @@ rule calibrate:
         "../scripts/calibrate.py"
 
 
+rule list_settings:
+    """Microscope settings that occur; many ask for the cross-sections, and each goes over the inputs of that job."""
+    input:
+        signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
+    output:
+        settings="<results>/study/settings.json",
+    log:
+        "<logs>/list_settings/study.log",
+    benchmark:
+        "<benchmarks>/list_settings/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(500),  # headers
+    params:
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/list_settings.py"
+
+
 rule edges:
     """Cross-sections and edge shapes, once for every microscope setting that occurs."""
     input:
-        signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
+        settings="<results>/study/settings.json",
         gosh=GOSH,
     output:
         edges="<results>/study/edges.h5",

@@ -8,7 +8,7 @@ from ceiflow.jobs import run_job
 def edges(input, output, params):
     from ceiflow import eels
 
-    eels.edges([Path(signal) for signal in input.signals], Path(output.edges), params.config)
+    eels.edges_of_settings(Path(input.settings), Path(output.edges), params.config)
 
 
 run_job(snakemake, edges)

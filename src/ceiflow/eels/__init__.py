@@ -12,6 +12,8 @@ from typing import Any
 _WHERE = {
     "calibrate": "axes",
     "edges": "stages",
+    "edges_of_settings": "stages",
+    "list_settings": "stages",
     "origins": "cross_sections",
     "export_hyperspy": "export",
     "quantify": "stages",

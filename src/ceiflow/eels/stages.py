@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 
 from ceiflow.eels.calibration import axis_values
-from ceiflow.eels.cross_sections import setting_of, write_edges
+from ceiflow.eels.cross_sections import Setting, setting_of, write_edges
 from ceiflow.eels.k_factors import read_k_factors
 from ceiflow.eels.source import Source, open_source, to_json
 from ceiflow.progress import Progress
@@ -33,11 +34,43 @@ def edges(signals: Sequence[Path], output: Path, config: Mapping[str, Any]) -> N
     output : Path
     config : mapping
     """
-    settings = []
-    for path in signals:
-        header = read_header(path)
-        if header.ok and header.modality in ("eels_si", "eels_spectrum"):
-            settings.append(setting_of(header.metadata))
+    _tabulate(_settings_of(signals), output, config)
+
+
+def list_settings(signals: Sequence[Path], output: Path) -> None:
+    """The microscope settings among `signals`, each once, as JSON.
+
+    Parameters
+    ----------
+    signals : sequence of Path
+        Canonical signal files; failed ones and images are passed over.
+    output : Path
+        Takes the fields of `Setting`.
+    """
+    rows = sorted({json.dumps(asdict(setting), sort_keys=True) for setting in _settings_of(signals)})
+    output.write_text("[" + ",\n".join(rows) + "]\n", encoding="utf-8")
+
+
+def edges_of_settings(settings: Path, output: Path, config: Mapping[str, Any]) -> None:
+    """Cross-sections for every setting of a list that `list_settings` wrote.
+
+    Parameters
+    ----------
+    settings, output : Path
+    config : mapping
+    """
+    rows = json.loads(settings.read_text(encoding="utf-8"))
+    found = [Setting(**{**row, "missing": tuple(row["missing"])}) for row in rows]
+    _tabulate(found, output, config)
+
+
+def _settings_of(signals: Sequence[Path]) -> list[Setting]:
+    headers = [read_header(path) for path in signals]
+    spectra = [item for item in headers if item.ok and item.modality in ("eels_si", "eels_spectrum")]
+    return [setting_of(header.metadata) for header in spectra]
+
+
+def _tabulate(settings: Sequence[Setting], output: Path, config: Mapping[str, Any]) -> None:
     options = config["eels"]
     write_edges(
         output,
