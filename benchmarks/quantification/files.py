@@ -125,5 +125,10 @@ def end_to_end(cache: Path, work: Path, long: bool, edge_curves: Callable) -> tu
                     results["quantify"][clock] / results[name][clock]
                 )
         facts[f"{image}: peak memory of quantify, MB"] = results["quantify"]["peak_MB"]
+    if len(found) == 2:
+        short, longer = (item["quantify"]["peak_MB"] for item in found.values())
+        facts["memory of quantify that grows with the file, kB a pixel"] = (
+            (longer - short) * 1024 / ((LONGER - 1) * ROWS * COLUMNS)
+        )
     head = ["pixels", "job", "wall s", "CPU s", "peak memory MB"]
     return table(head, rows), facts

@@ -50,7 +50,8 @@ with one design for all pixels, and writes its maps. `quantify` reads, measures 
 at most 16 groups of like material and thickness, builds a design for each from its low loss, learns its
 near-edge shapes, fits every pixel, pools pixels into adaptive bins and fits those, and writes counts, areal
 densities, their errors and detection limits, fractions, t/lambda and chi2. The longer file is the same rows
-ten times.
+ten times. Spectra are held by blocks, whatever the file's size; what grows with a file are the maps, some
+numbers for every pixel.
 """
 
 # What `validation.py` writes stands between these.

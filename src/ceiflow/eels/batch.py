@@ -129,10 +129,9 @@ class BatchFitter:
         self._whiten(columns, variance)
         self.start = np.linalg.solve(self.unwhiten, group.start)
         white = columns @ self.unwhiten
-        self.whitened = white.astype(np.float32)
+        self.whitened = _padded(white)
         # A last column of ones adds up a pixel's counts along with its gradient.
-        first = [white / variance[:, None], np.ones((mean.size, 1))]
-        self.first = np.concatenate(first, axis=1).astype(np.float32)
+        self.first = _padded(np.concatenate([white / variance[:, None], np.ones((mean.size, 1))], axis=1))
         self.first_constant = (white / variance[:, None]).T @ (columns @ group.start)
         # Beyond first order the background's change of exponent is a Taylor series in ln E: more columns.
         powers = [(-1.0) ** k / factorial(k) * group.log_energy**k for k in (2, 3, 4)]
@@ -230,7 +229,7 @@ class BatchFitter:
     def solve(self, counts: np.ndarray) -> Solution:
         """Fit exactly `BATCH` pixels, (BATCH, n) float32; those that are none may hold zeros."""
         # A pixel without counts is one that could have had one: its errors are those of a single count.
-        sums = (counts @ self.first).astype(np.float64)
+        sums = (counts @ self.first)[:, : self.size + 1].astype(np.float64)
         total = sums[:, -1]
         level = np.maximum(total, self.noise.gain) / self.total
         # The prior is on ratios: it scales with the pixel.
@@ -263,7 +262,7 @@ class BatchFitter:
         np.subtract(counts, model, out=model)
         np.divide(model, weighted, out=weighted)
         chi2 = np.einsum("pn,pn->p", model, weighted).astype(np.float64)
-        gradient = (weighted @ self.whitened).astype(np.float64) - prior * z
+        gradient = (weighted @ self.whitened)[:, : self.size].astype(np.float64) - prior * z
         step = np.einsum("ijp,pj->pi", inverse, gradient)
         gain = np.sum(gradient * step, axis=1)
         moved = z + step
@@ -296,6 +295,11 @@ class BatchFitter:
         step = np.clip(step * SLOPE_SPREAD**2 / (SLOPE_SPREAD**2 + variance), -0.7, 0.7)
         bends = amplitude[:, None] * step[:, None] ** np.array([2, 3, 4])
         return np.concatenate([z, bends], axis=1).astype(np.float32)
+
+
+def _padded(columns: np.ndarray) -> np.ndarray:
+    """Single precision, with empty columns up to a multiple of 16: products are faster by a third."""
+    return np.pad(columns, [(0, 0), (0, -columns.shape[1] % 16)]).astype(np.float32)
 
 
 def _inverses(matrices: np.ndarray) -> np.ndarray:

@@ -175,11 +175,11 @@ def _write_bins(file: h5py.File, source: Source, fits: PixelFits) -> None:
     file.create_dataset("bin", data=bins.label.reshape(shape), track_times=False)
     file.attrs["bins"] = to_json(bins.summary())
     inside = bins.label >= 0
-    spread = {}
+    # One after the other: whole maps of everything at once would be the peak of memory.
     for name, values in bins.values.items():
-        spread[name] = np.full((source.pixels, values.shape[1]), np.nan)
-        spread[name][inside] = values[bins.label[inside]]
-    _write_elements(file, "binned/", source, spread, shape)
+        spread = np.full((source.pixels, values.shape[1]), np.nan, np.float32)
+        spread[inside] = values[bins.label[inside]]
+        _write_elements(file, "binned/", source, {name: spread}, shape)
 
 
 def _write_map(file: h5py.File, name: str, values: np.ndarray) -> None:
