@@ -97,7 +97,7 @@ def read_only(folder: Path) -> list[str]:
 
 def demo_study(folder: Path, keep: Callable[[Row], bool] = lambda row: True) -> Path:
     """A study folder with the demo's configuration and the acquisitions that `keep` lets through."""
-    shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("examples"))
+    shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("examples", "recorded"))
     kept = edit_table(folder / "config" / "acquisitions.tsv", lambda rows: [row for row in rows if keep(row)])
     cells = {row["cell_id"] for row in kept}
     edit_table(folder / "config" / "cells.tsv", lambda rows: [row for row in rows if row["cell_id"] in cells])

@@ -126,6 +126,21 @@ def test_verify_tells_same_equivalent_and_different(finished, study, tmp_path):
         assert verify(copy, "--against", recorded).returncode == 1, "no values to compare with"
 
 
+def test_tables_stand_for_the_maps_that_were_not_recorded(finished, study, tmp_path):
+    """As `make record` keeps them: a map that differs is passed over, a table that differs is not."""
+    import h5py
+
+    shutil.copy(finished / MANIFEST, tmp_path)
+    shutil.copytree(finished / "results" / "tables", tmp_path / "tables")
+    with h5py.File(next((study / "results" / "eels").glob("*/maps.h5")), "r+") as file:
+        file["thickness_over_mfp"][0, 0] += 1e-6
+    rewrite_manifest(study)
+    found = compare(study / "results", tmp_path)
+    assert (found.verdict, len(found.ignored), found.different) == ("equivalent", 1, {})
+    (tmp_path / "tables" / "measurements.tsv").unlink()
+    assert compare(study / "results", tmp_path).verdict == "different"
+
+
 def rewrite_manifest(study):
     from ceiflow.study.manifest import write_manifest
 

@@ -83,7 +83,8 @@ def compare(results: Path, other: Path) -> Comparison:
     results : Path
         Folder with MANIFEST.sha256; every file in it is read again.
     other : Path
-        A manifest, or a folder that holds one; values are compared where the files lie beside it.
+        A manifest, or a folder that holds one; values are compared where the files lie beside it. Of a
+        run that was recorded with its tables alone, these stand for what they sum up.
     """
     manifest = other / MANIFEST if other.is_dir() else other
     found, expected = read_manifest(results / MANIFEST), read_manifest(manifest)
@@ -100,7 +101,7 @@ def compare(results: Path, other: Path) -> Comparison:
             comparison.different[name] = "changed since the run"
         elif found[name] == expected[name]:
             comparison.same.append(name)
-        elif path.suffix in IGNORED:
+        elif path.suffix in IGNORED or (not twin.is_file() and _is_summed_up(name, manifest)):
             comparison.ignored.append(name)
         elif not twin.is_file():
             comparison.different[name] = "another digest, and no file to compare values with"
@@ -109,6 +110,12 @@ def compare(results: Path, other: Path) -> Comparison:
         else:
             comparison.equivalent.append(name)
     return comparison
+
+
+def _is_summed_up(name: str, manifest: Path) -> bool:
+    """Whether a file that was not recorded is one that the recorded tables sum up: maps, traces, spectra."""
+    inner = Path(name).parts[0] in ("eels", "images", "dose", "figures") or name == "study/edges.h5"
+    return inner and (manifest.parent / "tables" / "measurements.tsv").is_file()
 
 
 def differences(path: Path, twin: Path) -> Iterator[str]:
