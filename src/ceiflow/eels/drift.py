@@ -12,7 +12,7 @@ from ceiflow.eels.zero_loss import shifts_from_likelihood
 MOST_STRETCHES, LEAST_STRETCHES = 64, 4
 STRETCH_SE = 0.5
 # Jitter and roughness of the drift that are compared, in channels.
-TRIAL_JITTER = np.concatenate([[0.0], np.geomspace(0.02, 4.0, 24)])
+TRIAL_JITTER = np.concatenate([[0.0], np.geomspace(0.02, 4.0, 47)])
 TRIAL_ROUGHNESS = np.concatenate([[0.0], np.geomspace(1e-3, 10.0, 17)])
 # Share of pixels that a jump of the high tension may have put anywhere.
 TRIAL_OUTLIERS = np.array([0.001, 0.01, 0.05, 0.2])
@@ -181,12 +181,17 @@ def _jitter(
     total = variance[:, None] + TRIAL_JITTER**2
     normal = np.exp(-0.5 * away[:, None] ** 2 / total) / np.sqrt(2 * np.pi * total)
     costs = np.stack([-np.log((1 - w) * normal + w / reach).sum(0) for w in TRIAL_OUTLIERS])
-    row, best = np.unravel_index(int(np.argmin(costs)), costs.shape)
-    jitter = float(TRIAL_JITTER[best])
-    # Error of a variance from so many values; near zero that of its root is not linear in it.
+    row = int(np.argmin(costs.min(1)))
+    # Few counts leave open how large it is: mean and deviation over all sizes, each as likely as the pixels
+    # make it (flat prior). The most likely one is often far too small, and every pixel's error with it.
+    weight = np.exp(costs[row].min() - costs[row]) * np.gradient(TRIAL_JITTER)
+    weight /= weight.sum()
+    jitter = float(weight @ TRIAL_JITTER)
+    error = float(np.sqrt(weight @ (TRIAL_JITTER - jitter) ** 2))
+    # Nor is it known better than so many values tell a variance: the grid is coarser than that.
     spread = float(np.mean(variance) + jitter**2) * np.sqrt(2 / away.size)
-    error = min(0.5 * spread / max(jitter, 1e-9), np.sqrt(spread))
-    return jitter, float(error), float(TRIAL_OUTLIERS[row])
+    error = max(error, min(0.5 * spread / max(jitter, 1e-9), np.sqrt(spread)))
+    return jitter, error, float(TRIAL_OUTLIERS[row])
 
 
 def _posterior(
