@@ -180,20 +180,19 @@ def _plan(arguments: argparse.Namespace) -> int:
     study = load_study(arguments.study)
     # Only this command computes.
     from ceiflow.figures import planning_curves, save
-    from ceiflow.statistics.planning import PLANNING_COLUMNS, needed_cells, plan_rows
-    from ceiflow.statistics.tables import read_table, write_table
+    from ceiflow.statistics import plan
+    from ceiflow.statistics.planning import needed_cells
 
-    rows = plan_rows(
-        read_table(tables["measurements"]),
-        study.cells,
-        study.config["claims"],
-        read_table(tables["claims"]),
-        study.config["statistics"]["alpha"],
-        arguments.cells,
-    )
     folder = results / "planning"
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / "planning.tsv", PLANNING_COLUMNS, rows)
+    rows = plan(
+        tables["measurements"],
+        study.cells,
+        tables["claims"],
+        study.config,
+        folder / "planning.tsv",
+        arguments.cells,
+    )
     figure = planning_curves(rows)
     for kind in ("png", "svg"):
         save(figure, folder / f"planning.{kind}", study.config["report"]["dpi"])

@@ -205,12 +205,47 @@ def test_planning_says_how_many_cells():
     for i in range(3):
         study.add(f"s{i}", "shorted", list(rng.normal(4 + rng.normal(), 1, 3)))
         study.add(f"n{i}", "normal", list(rng.normal(2 + rng.normal(), 1, 3)))
-    rows = plan_rows(study.rows, study.cells, [CONFORMAL, ABSENT], [study.judge(CONFORMAL)], 0.05)
+    rows = plan_rows(study.rows, study.cells, [CONFORMAL, ABSENT], [study.judge(CONFORMAL)], SETTINGS)
     cells = needed_cells(rows)["conformal"]
     assert cells is None or 2 <= cells <= 12
     own = [row for row in rows if row["claim_id"] == "conformal"]
     assert len({(row["particles"], row["regions"]) for row in own}) == 4
     assert own[0]["detectable"] > own[1]["detectable"]
+
+
+def test_components_that_nothing_tells_apart_leave_the_cell_means_to_decide():
+    study = Study()
+    shorted = {
+        "s1": [(0.4267, 0.0563), (0.4337, 0.0942)],
+        "s2": [(0.3641, 0.0682), (0.4864, 0.0912), (0.3676, 0.0579)],
+        "s3": [(0.3876, 0.0754), (0.4332, 0.073)],
+        "s4": [(0.5241, 0.0828)],
+    }
+    for cell, values in shorted.items():
+        for i, (value, error) in enumerate(values):
+            more = {"se_stat": error, "particle_id": f"p{i}", "acquisition_id": f"{cell}-{i}"}
+            study.add(cell, "shorted", [value], endpoint="mn_valence", **more)
+    for cell in ("n1", "n2", "n3"):
+        study.add(cell, "normal", [-0.07], endpoint="mn_valence")
+    row = study.judge({**CONFORMAL, "endpoint": "mn_valence"})
+    assert row["verdict"] == "supported"
+    assert row["mixed_note"] == "did not converge" or row["mixed_p"] is not None
+
+
+def test_planning_of_a_fraction_rests_on_its_score_interval():
+    study = Study()
+    for i, value in enumerate((0.93, 0.97, 0.99, 0.98)):
+        study.add(f"s{i}", "shorted", [value, value - 0.01], endpoint="layer_coverage")
+    claim = {**TEN, "endpoint": "layer_coverage", "low": 0.8, "high": 1.0}
+    judged = study.judge(claim)
+    rows = plan_rows(study.rows, study.cells, [claim], [judged], SETTINGS)
+    need = needed_cells(rows)["ten"]
+    assert judged["verdict"] == "cannot tell"
+    # Not before the limits can lie within the bounds at all.
+    assert need >= bounds.cells_for_proportion([0.925, 0.965, 0.985, 0.975], (0.8, 1.0), 0.025, 0.1)
+    mean = (0.925 + 0.965 + 0.985 + 0.975) / 4
+    low, high = bounds.score_limits(mean, 0.1, need, 0.025)
+    assert 0.8 <= low < high <= 1
 
 
 def test_the_note_on_dose_reaches_the_reason():

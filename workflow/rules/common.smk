@@ -48,7 +48,16 @@ for name in IMAGES:
 MAP_FILES = ["maps.h5", "layer.tsv"]
 SPECTRUM_FILES = ["summary.json", "spectra.tsv", "fine_structure.json"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
-TABLES = ["acquisitions", "measurements", "cells", "claims", "panels", "exploration", "heterogeneity"]
+TABLES = [
+    "acquisitions",
+    "measurements",
+    "cells",
+    "claims",
+    "panels",
+    "exploration",
+    "heterogeneity",
+    "planning",
+]
 PANELS = criteria(panels(STUDY.cells, STUDY.acquisitions, config["claims"]))
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
 DEMO_DESIGN = workflow.source_path("../../config/demo/design.yaml")

@@ -97,3 +97,27 @@ rule judge_panels:
         code=module_digest("ceiflow.statistics"),
     script:
         "../scripts/judge_panels.py"
+
+
+rule plan_study:
+    """Cells, particles and regions that each claim needs, from the variances that were seen."""
+    input:
+        measurements="<results>/tables/measurements.tsv",
+        cells=config["cells"],
+        claims="<results>/tables/claims.tsv",
+    output:
+        planning="<results>/tables/planning.tsv",
+    log:
+        "<logs>/plan_study/study.log",
+    benchmark:
+        "<benchmarks>/plan_study/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
+    params:
+        config=sections("claims", "statistics"),
+        code=module_digest("ceiflow.statistics"),
+    script:
+        "../scripts/plan_study.py"

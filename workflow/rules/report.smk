@@ -9,6 +9,7 @@ rule plot_study:
         measurements="<results>/tables/measurements.tsv",
         acquisitions="<results>/tables/acquisitions.tsv",
         heterogeneity="<results>/tables/heterogeneity.tsv",
+        planning="<results>/tables/planning.tsv",
         sheet=config["cells"],
         captions=[workflow.source_path(f"../report/{name}.rst") for name in STUDY_FIGURES],
     output:
@@ -47,6 +48,12 @@ rule plot_study:
             category="How far do cells, particles and regions differ?",
             labels={"figure": "variance by level"},
             caption=caption_of("heterogeneity"),
+        ),
+        report(
+            "<results>/figures/planning.svg",
+            category="How many cells would tell?",
+            labels={"figure": "power by cells"},
+            caption=caption_of("planning"),
         ),
         collect(
             "<results>/figures/{figure}.{kind}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ceiflow.figures import bars, claims, estimation, fine_structure, maps, overlay, spectra, style
+from ceiflow.figures import bars, claims, estimation, fine_structure, maps, overlay, planning, spectra, style
 from ceiflow.figures.names import ACQUISITION_FIGURES, STUDY_FIGURES
 from ceiflow.figures.sources import figure_table, write_table
 from ceiflow.figures.tables import Rows, Table, read_json, rows
@@ -21,8 +21,8 @@ def study_figure(name: str, tables: dict[str, Rows]) -> Figure:
     ----------
     name : str
     tables : dict of rows
-        `claims`, `cells`, `measurements`, `acquisitions`, `heterogeneity`, and `sheet` (the cells sheet;
-        optional).
+        `claims`, `cells`, `measurements`, `acquisitions`, `heterogeneity`, `planning` (optional), and
+        `sheet` (the cells sheet; optional).
     """
     sheet = tables.get("sheet", [])
     draw: dict[str, Callable[[], Figure]] = {
@@ -34,6 +34,7 @@ def study_figure(name: str, tables: dict[str, Rows]) -> Figure:
         ),
         "composition": lambda: estimation.composition_plot(tables["cells"], sheet=sheet),
         "heterogeneity": lambda: bars.heterogeneity_bars(tables["heterogeneity"]),
+        "planning": lambda: planning.planning_curves(planning.undecided(tables.get("planning", []))),
     }
     return draw[name]()
 

@@ -9,6 +9,7 @@ STUDY_FIGURES = (
     "prevalence",
     "composition",
     "heterogeneity",
+    "planning",
 )
 _SPECTRUM_IMAGE = ("maps", "layer", "trace", "spectra", "profile", "fine_structure", "calibration")
 _IMAGE = ("layer", "trace")

@@ -7,7 +7,7 @@ import textwrap
 from matplotlib.figure import Figure
 
 from ceiflow.figures import style
-from ceiflow.figures.tables import Table, endpoint_name, known, number, rows, unit_name
+from ceiflow.figures.tables import Rows, Table, endpoint_name, known, number, rows, unit_name
 
 DESIGNS = (
     ("as recorded", style.BLACK, "-", "o"),
@@ -15,6 +15,12 @@ DESIGNS = (
     ("twice the regions", style.ORANGE, ":", "^"),
     ("twice both", style.GREEN, "-.", "D"),
 )
+
+
+def undecided(planning: Table) -> Rows:
+    """Rows of claims that came out as `cannot tell` and have variances to plan with; of all if none has."""
+    able = [row for row in rows(planning) if known(row.get("cells"))]
+    return [row for row in able if row.get("verdict") == "cannot tell"] or able
 
 
 @style.styled
@@ -29,7 +35,7 @@ def planning_curves(planning: Table) -> Figure:
     table = [row for row in rows(planning) if known(row.get("cells"))]
     names = list(dict.fromkeys(row["claim_id"] for row in table))
     if not names:
-        return style.nothing("No claim has variances to plan with.", style.TWO_COLUMNS_MM)
+        return style.nothing("No claim has variances to plan the next study with.", style.TWO_COLUMNS_MM)
     figure = style.new_figure(style.TWO_COLUMNS_MM, 16.0 + 44.0 * len(names))
     panels = figure.subplots(len(names), 2, squeeze=False, sharex=True)
     for (left, right), name in zip(panels, names, strict=True):
@@ -64,6 +70,16 @@ def planning_curves(planning: Table) -> Figure:
     figure.legend(
         *panels[0][1].get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=2.4
     )
-    return style.describe(
-        figure, f"Power and smallest detectable distance against cells, for {', '.join(names)}."
-    )
+    said = "; ".join(_finding(name, [row for row in table if row["claim_id"] == name]) for name in names)
+    return style.describe(figure, f"Power and smallest detectable distance against cells. {said}.")
+
+
+def _finding(name: str, own: Rows) -> str:
+    """The number of cells at which the design as recorded reaches 80 % power."""
+    part = [
+        row for row in own if (row["particles"], row["regions"]) == (own[0]["particles"], own[0]["regions"])
+    ]
+    able = [number(row["cells"]) for row in part if number(row.get("power")) >= 0.8]
+    if able:
+        return f"{name}: {min(able):.0f} cells in each group give 80 % power"
+    return f"{name}: more than {max(number(row['cells']) for row in part):.0f} cells in each group"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ceiflow.figures.planning import undecided
 from ceiflow.figures.tables import Rows, group_of, groups
 
 _CELL = ("cell_id", "zone", "endpoint", "value", "unit", "se", "se_sys", "lod", "status", "n_acquisitions")
@@ -40,6 +41,7 @@ def figure_table(name: str, tables: Mapping[str, Rows]) -> Rows:
         "prevalence": lambda: _presence(tables, group),
         "composition": lambda: _composition(tables["cells"], group),
         "heterogeneity": lambda: [dict(row) for row in tables["heterogeneity"]],
+        "planning": lambda: undecided(tables.get("planning", [])),
     }
     return make[name]()
 

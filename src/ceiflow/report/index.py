@@ -15,6 +15,9 @@ from ceiflow.report.study import SYMBOLS, study_order, subject
 
 TABLES = {
     "claims": "one row a claim: estimate, interval, verdict and what it rests on",
+    "panels": "one row for each criterion of a panel, judged like a claim",
+    "planning": "cells, particles and regions that each claim needs",
+    "exploration": "differences that nobody registered, with q-values: to ask further, not to claim",
     "cells": "one row for each cell, zone and quantity",
     "measurements": "one row for each acquisition, zone and quantity, with errors, limit and status",
     "acquisitions": "one row an acquisition: metadata with their origin, calibration, quality",
@@ -27,6 +30,7 @@ FIGURES = {
     "prevalence": "How often there is a layer",
     "composition": "What it is made of",
     "heterogeneity": "At which level values vary",
+    "planning": "How many cells would tell",
 }
 
 

@@ -79,6 +79,11 @@ class Results:
         return self.table("heterogeneity")
 
     @cached_property
+    def planning(self) -> Rows:
+        """Power and detectable distance of every claim by cells, particles and regions."""
+        return self.table("planning")
+
+    @cached_property
     def claims(self) -> Rows:
         """Claims with their verdicts, and with the bounds that the configuration holds them against."""
         asked = {str(claim.get("id")): claim for claim in self.config.get("claims") or []}
@@ -94,7 +99,7 @@ class Results:
     @property
     def tables(self) -> dict[str, Rows]:
         """What `ceiflow.figures.folders.study_figure` takes."""
-        names = ("claims", "cells", "measurements", "acquisitions", "heterogeneity", "sheet")
+        names = ("claims", "cells", "measurements", "acquisitions", "heterogeneity", "planning", "sheet")
         return {name: getattr(self, name) for name in names}
 
     @cached_property

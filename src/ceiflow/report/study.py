@@ -11,6 +11,7 @@ from ceiflow.figures.tables import endpoint_name, figures3, group_words, known, 
 from ceiflow.report import formulas, html, methods
 from ceiflow.report.evidence import evidence_lines
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
+from ceiflow.report.outlook import exploration, planning
 from ceiflow.report.panels import panels, study_order
 from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
 
@@ -18,11 +19,13 @@ __all__ = [
     "cells",
     "composition",
     "evidence",
+    "exploration",
     "head",
     "heterogeneity",
     "how",
     "limits",
     "panels",
+    "planning",
     "provenance",
     "quality",
     "verdicts",

@@ -4,6 +4,6 @@ The cell is the unit of inference. Modules of arithmetic (`nesting`, `components
 numbers and know of no file; `stages` reads and writes tables.
 """
 
-from ceiflow.statistics.stages import aggregate, collect, judge
+from ceiflow.statistics.stages import aggregate, collect, judge, plan
 
-__all__ = ["aggregate", "collect", "judge"]
+__all__ = ["aggregate", "collect", "judge", "plan"]

@@ -91,7 +91,7 @@ def proportion_limits(
     if x.size < 2:
         raise ValueError("an interval for a group needs at least two cells")
     mean = float(np.clip(x.mean(), 0, 1))
-    low, high = _score(mean, _dispersion(x, mean, least_dispersion), x.size, alpha)
+    low, high = score_limits(mean, _dispersion(x, mean, least_dispersion), x.size, alpha)
     shift = float(stats.norm.ppf(1 - alpha)) * se_sys
     se = float(x.std(ddof=1) / math.sqrt(x.size))
     return MeanLimits(
@@ -114,7 +114,7 @@ def cells_for_proportion(
     mean = float(np.clip(x.mean(), 0, 1))
     dispersion = _dispersion(x, mean, least_dispersion)
     for n in range(2, most + 1):
-        low, high = _score(mean, dispersion, n, alpha)
+        low, high = score_limits(mean, dispersion, n, alpha)
         if bounds[0] <= low and high <= bounds[1]:
             return n
     return None
@@ -126,8 +126,8 @@ def _dispersion(x: np.ndarray, mean: float, least: float) -> float:
     return min(1.0, max(float(x.var(ddof=1)) / trial if trial > 0 else 0.0, least))
 
 
-def _score(mean: float, dispersion: float, cells: int, alpha: float) -> tuple[float, float]:
-    """Wilson's limits with Student's quantile."""
+def score_limits(mean: float, dispersion: float, cells: int, alpha: float) -> tuple[float, float]:
+    """Wilson's limits of a mean fraction with Student's quantile, each of level 1 - alpha."""
     n = cells / dispersion if dispersion > 0 else math.inf
     t = float(stats.t.ppf(1 - alpha, cells - 1))
     centre = (mean + t**2 / (2 * n)) / (1 + t**2 / n)

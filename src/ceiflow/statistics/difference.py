@@ -174,9 +174,10 @@ def _mixed(
     scale = float(np.ptp(y))
     try:
         fit = reml(nested_design(keys), y / scale, x, np.array(known) / scale**2)
+        found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0])
     except np.linalg.LinAlgError:
-        return {}
-    found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0])
+        # Components that nothing in the data tells apart leave no information to invert.
+        return {"mixed_note": "did not converge"}
     if not fit.converged or not np.isfinite([found.se, found.df]).all() or found.se == 0:
         return {"mixed_note": "did not converge"}
     low, high = found.interval(alpha)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from ceiflow.statistics.bounds import score_limits
 from ceiflow.statistics.claims import FRACTIONS
 from ceiflow.statistics.components import nested_components
+from ceiflow.statistics.nesting import group_by
 from ceiflow.statistics.selection import Group, select, zone_of
 from ceiflow.statistics.tables import Row, number
 
@@ -113,12 +115,60 @@ def detectable(sd: float, cells: int, arms: int, alpha: float, power: float = PO
     )
 
 
+@dataclass(frozen=True)
+class FractionPlan:
+    """Planning of a fraction held against two bounds, by the score interval that its verdict rests on.
+
+    The dispersion of cells, relative to single yes/no trials, is that of the design at the mean seen, and
+    not below `least` (the correlation within cells that the study allows for).
+    """
+
+    mean: float
+    sd: float
+    bounds: tuple[float, float]
+    least: float
+    alpha: float
+
+    def power(self, cells: int) -> float:
+        """Probability that the limits of `cells` lie within the bounds, at the mean seen."""
+        return float(self._power(cells, np.array([self.mean]))[0])
+
+    def detectable(self, cells: int, power: float = POWER) -> float | None:
+        """Distance from the nearer bound at which a mean is shown to lie inside; None where none is."""
+        low, high = self.bounds
+        steps = np.linspace(0.0, (high - low) if high >= 1 or low <= 0 else (high - low) / 2, 201)
+        inside = self._power(cells, low + steps if low > 0 else high - steps) >= power
+        return float(steps[inside.argmax()]) if inside.any() else None
+
+    def _power(self, cells: int, means: np.ndarray) -> np.ndarray:
+        kept = self._decided(cells)
+        if kept is None:
+            return np.zeros(means.shape)
+        low, high = kept
+        se = self.sd / math.sqrt(cells)
+        # Means at the end of the range are all that lies beyond it.
+        above = 1.0 if high >= 1 else stats.norm.cdf((high - means) / se)
+        below = 0.0 if low <= 0 else stats.norm.cdf((low - means) / se)
+        return np.broadcast_to(above - below, means.shape)
+
+    def _decided(self, cells: int) -> tuple[float, float] | None:
+        """Least and largest mean whose limits lie within the bounds; None where there is none."""
+        trial = self.mean * (1 - self.mean)
+        dispersion = min(1.0, max(self.sd**2 / trial if trial > 0 else 0.0, self.least))
+        kept = []
+        for mean in np.linspace(0.0, 1.0, 201):
+            low, high = score_limits(float(mean), dispersion, cells, self.alpha)
+            if self.bounds[0] <= low and high <= self.bounds[1]:
+                kept.append(float(mean))
+        return (kept[0], kept[-1]) if kept else None
+
+
 def plan_rows(
     measurements: Sequence[Row],
     cells: Sequence[Row],
     claims: Sequence[Mapping[str, object]],
     judged: Sequence[Row],
-    alpha: float,
+    statistics: Mapping[str, object],
     most_cells: int = MOST_CELLS,
 ) -> list[Row]:
     """Power and detectable distance of every claim by cells, particles and regions.
@@ -131,8 +181,9 @@ def plan_rows(
         The configuration's `claims`.
     judged : sequence of dict
         Rows of claims.tsv: estimates and verdicts.
-    alpha : float
-        The study's error rate; a claim's own goes first. Multiplicity is not allowed for.
+    statistics : mapping
+        The configuration's `statistics`: `alpha` (a claim's own goes first; multiplicity is not allowed for)
+        and `intraclass_correlation`.
     most_cells : int
         Cells of each group up to which the table goes.
 
@@ -148,7 +199,7 @@ def plan_rows(
     rows: list[Row] = []
     for claim in claims:
         found = verdicts.get(str(claim["id"]), {})
-        rows += _plan(measurements, cells, claim, found, float(claim.get("alpha") or alpha), most_cells)
+        rows += _plan(measurements, cells, claim, found, statistics, most_cells)
     return rows
 
 
@@ -157,9 +208,10 @@ def _plan(
     cells: Sequence[Row],
     claim: Mapping[str, object],
     judged: Row,
-    alpha: float,
+    statistics: Mapping[str, object],
     most_cells: int,
 ) -> list[Row]:
+    alpha = float(claim.get("alpha") or statistics["alpha"])
     names = ("test", "reference") if claim["kind"] == "difference" else ("group",)
     endpoint, zone = str(claim["endpoint"]), zone_of(claim, measurements)
     groups = [
@@ -175,34 +227,49 @@ def _plan(
     }
     seen = variances(groups)
     if seen is None:
-        return [{**base, "note": "too few cells with values to estimate variances"}]
+        return [{**base, "note": _why_not(groups)}]
     distance = _distance(claim, judged)
     one_sided = claim["kind"] == "absence" or claim.get("direction") in ("greater", "less")
     tail = alpha if one_sided else alpha / 2
     notes = [seen.note] if seen.note else []
-    if claim["kind"] == "proportion" or endpoint in FRACTIONS:
-        notes.append(
-            "Student's interval: that of a proportion, which the verdict rests on, asks for more cells"
-        )
+    if claim.get("max_prevalence") is not None:
+        notes.append("for the mean alone: what the bound on the prevalence asks for stands in the reason")
     rows = []
     for factor_p, factor_r in ((1, 1), (2, 1), (1, 2), (2, 2)):
         particles, regions = seen.particles * factor_p, seen.regions * factor_r
         sd = math.sqrt(seen.of_mean(particles, regions))
+        fraction = _fraction(claim, judged, sd, tail, float(statistics["intraclass_correlation"]))
         for count in range(2, most_cells + 1) if sd > 0 else ():
-            rows.append(
-                {
-                    **base,
-                    "cells": count,
-                    "particles": particles,
-                    "regions": regions,
-                    "se_cell": sd,
-                    "distance": distance,
-                    "power": None if distance is None else power_of(distance, sd, count, len(groups), tail),
-                    "detectable": detectable(sd, count, len(groups), tail),
-                    "note": "; ".join(notes),
-                }
-            )
+            if fraction:
+                power = None if distance is None else fraction.power(count)
+                smallest = fraction.detectable(count)
+            else:
+                power = None if distance is None else power_of(distance, sd, count, len(groups), tail)
+                smallest = detectable(sd, count, len(groups), tail)
+            design = {"cells": count, "particles": particles, "regions": regions, "se_cell": sd}
+            found = {"distance": distance, "power": power, "detectable": smallest}
+            rows.append({**base, **design, **found, "note": "; ".join(notes)})
     return rows or [{**base, "note": "no variance between cells"}]
+
+
+def _why_not(groups: Sequence[Group]) -> str:
+    if any(group.cells for group in groups) and all(group.all_bounded for group in groups if group.cells):
+        return "nothing lies above its detection limit, so nothing scatters: a finer limit, or more regions"
+    return "too few cells with values to estimate variances"
+
+
+def _fraction(
+    claim: Mapping[str, object], judged: Row, sd: float, alpha: float, least: float
+) -> FractionPlan | None:
+    """The plan of a claim whose interval is that of a proportion; None for any other."""
+    estimate = number(judged.get("estimate"))
+    own = claim["kind"] == "proportion" or (
+        claim["kind"] == "interval" and str(claim["endpoint"]) in FRACTIONS
+    )
+    if not own or estimate is None or sd <= 0:
+        return None
+    bounds = (float(claim.get("low", 0.0)), float(claim.get("high", 1.0)))
+    return FractionPlan(min(max(estimate, 0.0), 1.0), sd, bounds, least, alpha)
 
 
 def _distance(claim: Mapping[str, object], judged: Row) -> float | None:
@@ -225,19 +292,22 @@ def _distance(claim: Mapping[str, object], judged: Row) -> float | None:
     return gap if gap > 0 else None
 
 
+def designs(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one claim by design: as it was recorded, then with more particles, regions, both."""
+    found: dict[tuple[object, object], list[Row]] = {}
+    for row in rows:
+        if number(row.get("cells")) is not None:
+            found.setdefault((row["particles"], row["regions"]), []).append(row)
+    return list(found.values())
+
+
+def reaching(rows: Sequence[Row], power: float = POWER) -> int | None:
+    """The least number of cells of each group at which rows of one design have that power."""
+    able = [row for row in rows if (number(row.get("power")) or 0.0) >= power]
+    return min((int(number(row["cells"]) or 0) for row in able), default=None)
+
+
 def needed_cells(rows: Sequence[Row], power: float = POWER) -> dict[str, int | None]:
     """For each claim the cells of each group that reach `power`, particles and regions as they were."""
-    first: dict[str, int | None] = {}
-    for row in rows:
-        name = str(row["claim_id"])
-        first.setdefault(name, None)
-        if row.get("power") is None or first[name] is not None:
-            continue
-        as_it_was = row["particles"] == min(
-            r["particles"] for r in rows if r["claim_id"] == name and r.get("particles") is not None
-        ) and row["regions"] == min(
-            r["regions"] for r in rows if r["claim_id"] == name and r.get("regions") is not None
-        )
-        if as_it_was and float(row["power"]) >= power:
-            first[name] = int(row["cells"])
-    return first
+    claims = group_by(rows, lambda row: str(row["claim_id"]))
+    return {name: reaching((designs(own) or [[]])[0], power) for name, own in claims.items()}

@@ -209,3 +209,43 @@ def judge(
     if out_exploration:
         explored = exploration_rows(measured, sheet, claims, config["statistics"])
         write_table(out_exploration, EXPLORATION_COLUMNS, explored)
+
+
+def plan(
+    measurements: Table,
+    cells: Table,
+    claims: Table,
+    config: Mapping[str, object],
+    out_planning: str | Path,
+    most_cells: int | None = None,
+) -> list[Row]:
+    """Write power and detectable distance of every registered claim by cells, particles and regions.
+
+    Parameters
+    ----------
+    measurements, cells, claims : path or rows
+        tables/measurements.tsv, the sheet of cells, and tables/claims.tsv.
+    config : mapping
+        The merged configuration: `claims` and `statistics`.
+    out_planning : path
+        tables/planning.tsv.
+    most_cells : int, optional
+        Cells of each group up to which the table goes.
+
+    Returns
+    -------
+    list of dict
+        The rows, see `planning.plan_rows`.
+    """
+    from ceiflow.statistics.planning import MOST_CELLS, PLANNING_COLUMNS, plan_rows
+
+    rows = plan_rows(
+        read_table(measurements),
+        read_table(cells),
+        config.get("claims") or [],
+        read_table(claims),
+        config["statistics"],
+        most_cells or MOST_CELLS,
+    )
+    write_table(out_planning, PLANNING_COLUMNS, rows)
+    return rows
