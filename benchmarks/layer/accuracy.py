@@ -92,11 +92,14 @@ def maps_of(ways: dict[str, np.ndarray], dose: float, rng: np.random.Generator) 
         counts[name] = mean + rng.standard_normal(mean.shape) * np.sqrt(variance)
         spread[name] = np.sqrt(variance)
         areal[name] = counts[name] * density[name] / (SIGNAL[name] * dose)
-    total = dose * (matter + 0.01)
+    total = rng.poisson(dose * (matter + 0.01)).astype(float)
+    # ln(all / zero loss) of a fiftieth of the electrons.
+    over_path = matter / 150
+    spread_of_log = np.sqrt(np.expm1(over_path + 1e-3) / (2 * dose * PIXEL_NM**2))
     single = {
         "total_counts": total,
         "reduced_chi2": np.ones(matter.shape),
-        "thickness_over_mfp": matter / 150,
+        "thickness_over_mfp": over_path + spread_of_log * rng.standard_normal(matter.shape),
     }
     return FitMaps(header("maps"), counts, spread, areal, dict(areal), {}, single, {})
 

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter1d
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.order import interface_rows, interfaces, order
 from ceiflow.layer.profile import Species
+from ceiflow.study.measurements import Measurement, bounded
 
 
 def maps(rng, outer, inner=None, scale=1.0, rows=40):
@@ -56,6 +57,13 @@ def test_carbon_outside_fluorine_inside():
 def test_one_layer_has_one_outer_edge():
     together = [set(order(found(np.random.default_rng(seed), outer=8.0))[0]) for seed in range(6)]
     assert sum({"C", "F", "O"} == item for item in together) >= 5
+
+
+def test_reduced_skin_comes_last():
+    edges = found(np.random.default_rng(2), outer=10.0, inner=4.0)
+    skin = Measurement("surface", "reduced_skin_nm", 2.0, 0.3)
+    assert order(edges, [skin]) == [*order(edges), ["reduced_skin"]]
+    assert order(edges, [bounded("surface", "reduced_skin_nm", 1.0)]) == order(edges)
 
 
 def test_too_little_is_not_placed():

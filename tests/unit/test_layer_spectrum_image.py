@@ -9,7 +9,8 @@ from layer_maps import count_maps
 
 from ceiflow.eels.fine_structure.measure import FineStructure
 from ceiflow.eels.fine_structure.rows import unanswered
-from ceiflow.layer.elements import choose, parse_formula, read_fit
+from ceiflow.layer.elements import choose, read_fit
+from ceiflow.layer.reference import parse_formula
 from ceiflow.layer.spectrum_image import measure_spectrum_image
 from ceiflow.signals.store import Header, create_h5, write_header
 from ceiflow.study import load_config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,16 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer.profile import Species
+from ceiflow.layer.reference import CARBON_BLACK_PER_NM3, OXIDE_METALS_PER_NM3, positive, ratios_of
 from ceiflow.signals.store import Header
 
 FloatArray = NDArray[np.float64]
 
-#: Transition metal atoms per nm^3 of a layered oxide: 4.7 g/cm^3 at 96.5 g/mol. Li-rich ones hold 24.
-OXIDE_METALS_PER_NM3 = 29.3
-#: Carbon atoms per nm^3 of carbon black: 1.9 g/cm^3.
-CARBON_BLACK_PER_NM3 = 95.0
-#: Atoms per nm^3 in the densest plausible layer: Li2CO3 for C and O, LiF for F.
-DENSE_PER_NM3 = {"C": 17.2, "O": 51.6, "F": 61.3}
 #: What the reference amplitude hangs on (particle's density, relative cross-sections) is known to this.
 REFERENCE_RELATIVE_SYS = 0.25
 #: Pixels with less than this share of the bright ones' counts are vacuum: where no edge was fitted none is.
@@ -128,7 +122,7 @@ def _transmitted(maps: FitMaps) -> FloatArray:
     ratios = []
     for name in sorted(set(maps.areal) & set(maps.counts)):
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = _positive(maps.counts[name] / maps.areal[name])
+            ratio = positive(maps.counts[name] / maps.areal[name])
         if np.isfinite(ratio).sum() >= 0.5 * ratio.size:
             ratios.append(ratio / np.nanmedian(ratio))
     if not ratios:
@@ -163,6 +157,8 @@ class Choice:
         all the same.
     no_carbon : str
         Why carbon is not among the species; empty if it is.
+    outline : bool
+        The contour goes round particle and layer together; the particle's own edge lies inside of it.
     """
 
     values: FloatArray
@@ -174,6 +170,7 @@ class Choice:
     reason: str = ""
     unmarked: str = ""
     no_carbon: str = ""
+    outline: bool = False
 
 
 def choose(maps: FitMaps, settings: dict) -> Choice:
@@ -191,20 +188,23 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
     found = _combined(maps, metals)
     if found is not None:
         values, variance, level, sigma, weights = found
-        ratios = _ratios(maps, weights, settings["reference"], OXIDE_METALS_PER_NM3)
+        ratios = ratios_of(maps, weights, settings["reference"], OXIDE_METALS_PER_NM3)
         species = [_species("particle", values, variance, particle=True)]
         species += [_light(maps, name, ratios) for name in layer_elements]
         unmarked = _unmarked(maps, settings["layer_elements"], layer_elements, ratios)
         return Choice(
             values, variance, level, sigma, species, "+".join(weights), "", unmarked, missing_carbon(maps)
         )
+    around = _outlined(maps, metals, layer_elements, settings)
+    if around is not None:
+        return around
     found = _combined(maps, ["C"]) if _usable(maps, "C") else None
     rest = [
         name for name in dict.fromkeys([*layer_elements, "O", "F"]) if name != "C" and _usable(maps, name)
     ]
     if found is not None and rest:
         values, variance, level, sigma, weights = found
-        ratios = _ratios(maps, weights, settings["reference"], CARBON_BLACK_PER_NM3)
+        ratios = ratios_of(maps, weights, settings["reference"], CARBON_BLACK_PER_NM3)
         species = [_species("C", values, variance, particle=True, layered=True)]
         species += [_light(maps, name, ratios) for name in rest]
         return Choice(values, variance, level, sigma, species, "C (no heavy element found)")
@@ -263,6 +263,16 @@ def _light(maps, name, ratios) -> Species:
 
 def _combined(maps, names):
     """Weighted sum of counts with the best contrast, and how to contour it; None without contrast."""
+    summed = _weighted(maps, names)
+    if summed is None:
+        return None
+    values, variance, weights = summed
+    split = _split(values, variance)
+    return None if split is None else (values, variance, *split, weights)
+
+
+def _weighted(maps, names):
+    """Weighted sum of counts with the best contrast, its variance, and the weights."""
     weights = {}
     for name in names:
         values, variance = maps.counts[name], maps.counts_std[name] ** 2
@@ -275,8 +285,41 @@ def _combined(maps, names):
     weights = {name: weight / total for name, weight in weights.items() if weight > 0.02 * total}
     values = sum(weight * maps.counts[name] for name, weight in weights.items())
     variance = sum(weight**2 * maps.counts_std[name] ** 2 for name, weight in weights.items())
-    split = _split(values, variance)
-    return None if split is None else (values, variance, *split, weights)
+    return values, variance, weights
+
+
+def _outlined(maps: FitMaps, metals: list[str], light: list[str], settings: dict) -> Choice | None:
+    """Contour of all matter, where the heavy elements are there but too faint for a contour of their own.
+
+    Their edge is then found in the profiles along the normals of that contour, over all of its length.
+    """
+    summed = _weighted(maps, metals)
+    if summed is None or "C" not in light:
+        return None
+    own, own_variance, weights = summed
+    for name in ("thickness_over_mfp", "total_counts"):
+        values = maps.single.get(name)
+        if values is None or not np.isfinite(values).any():
+            continue
+        variance = _own_variance(values)
+        split = _split(values, variance)
+        if split is None:
+            continue
+        smooth = _smooth(values, split[1])
+        means = []
+        for part in (smooth > split[0], smooth <= split[0]):
+            part = part & np.isfinite(own) & np.isfinite(own_variance)
+            n = max(np.count_nonzero(part), 1)
+            means.append((float(own[part].sum() / n), float(own_variance[part].sum() / n**2)))
+        (inside, error), (outside, more) = means
+        if inside - outside < LEAST_CONTRAST * np.sqrt(error + more):
+            return None
+        ratios = ratios_of(maps, weights, settings["reference"], OXIDE_METALS_PER_NM3)
+        species = [_species("particle", own, own_variance, particle=True)]
+        species += [_light(maps, item, ratios) for item in light]
+        what = f"{name} (outline; {'+'.join(weights)} too faint for a contour)"
+        return Choice(values, variance, *split, species, what, outline=True)
+    return None
 
 
 def _smooth(values: FloatArray, sigma: float) -> FloatArray:
@@ -336,67 +379,3 @@ def _split(values: FloatArray, variance: FloatArray) -> tuple[float, float] | No
     if contrast < LEAST_CONTRAST * left:
         return None
     return low + 0.5 * contrast, sigma
-
-
-def parse_formula(text: str) -> dict[str, float]:
-    """Atoms per formula unit of a plain formula such as Li2CO3; empty if it is none."""
-    if not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", text):
-        return {}
-    atoms: dict[str, float] = {}
-    for symbol, number in re.findall(r"([A-Z][a-z]?)(\d*)", text):
-        atoms[symbol] = atoms.get(symbol, 0.0) + float(number or 1)
-    return atoms
-
-
-def _ratios(maps, weights, reference, particle_per_nm3) -> dict[str, tuple[float | None, float | None]]:
-    """Counts that the reference layer and a dense layer give, relative to the particle's own step.
-
-    Layer and particle are equally deep at the surface, so depth, dose and exposure cancel: what is needed
-    are the densities and the counts per atom relative to each other, which the fit's own maps hold.
-    """
-    per_atom = _relative_sensitivity(maps, {*weights, *DENSE_PER_NM3})
-    if any(name not in per_atom for name in weights):
-        return {}
-    inside = sum(weights[name] * np.nan_to_num(maps.counts[name]) for name in weights)
-    bright = inside > 0.5 * np.quantile(inside, 0.95)
-    atoms = {name: max(float(np.nansum(maps.counts[name][bright])) / per_atom[name], 0.0) for name in weights}
-    total = sum(atoms.values())
-    if total <= 0:
-        return {}
-    step = sum(weights[name] * per_atom[name] * atoms[name] / total for name in weights) * particle_per_nm3
-    formula = parse_formula(str(reference["name"]))
-    per_carbon = (
-        {name: number / formula["C"] for name, number in formula.items()} if formula.get("C") else {"C": 1.0}
-    )
-    ratios = {}
-    for name, dense in DENSE_PER_NM3.items():
-        if name in per_atom:
-            carbon = reference["carbon_per_nm3"] * per_carbon.get(name, 0.0)
-            ratios[name] = (carbon * per_atom[name] / step or None, dense * per_atom[name] / step)
-    return ratios
-
-
-def _relative_sensitivity(maps, names) -> dict[str, float]:
-    """Counts per atom, up to a factor that is the same for all elements."""
-    for table in (maps.areal, maps.fraction):
-        ratio = {}
-        for name in sorted(names):
-            if name in table and name in maps.counts and not maps.identifiable.get(name):
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    value = maps.counts[name] / table[name]
-                good = np.isfinite(value) & (value > 0)
-                if good.any():
-                    ratio[name] = value
-        if ratio:
-            # Pixel by pixel the common factor (dose, thickness) cancels against one element's.
-            first = next(iter(sorted(ratio)))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                relative = {
-                    name: np.nanmedian(_positive(value / ratio[first])) for name, value in ratio.items()
-                }
-            return {name: float(value) for name, value in relative.items() if np.isfinite(value)}
-    return {}
-
-
-def _positive(values: FloatArray) -> FloatArray:
-    return np.where(np.isfinite(values) & (values > 0), values, np.nan)

@@ -22,6 +22,35 @@ def mixed_segments(chi2_per_dof: FloatArray) -> NDArray[np.bool_]:
     return (chi2_per_dof > MIXED_CHI2 * usual) & (chi2_per_dof > usual + MIXED_CHI2 / 4)
 
 
+def unresolved_std(thickness_nm: FloatArray, std_nm: FloatArray, stretch: NDArray[np.intp]) -> FloatArray:
+    """Error of each segment's mean from changes that are shorter than a segment.
+
+    Between two neighbours the thickness changes by D somewhere between their middles, evenly. A fit of one
+    thickness follows the larger part of a segment; the smaller part, u of its length with u even in 0..1/2,
+    lies in one of the two and moves its mean by u D. The mean square of that is D^2 / 12 for the one that
+    holds the change, and D^2 / 24 for either, since it is not known which.
+
+    Parameters
+    ----------
+    thickness_nm, std_nm : (n,) arrays
+        Along the arc, and the errors of measurement, whose part of D is taken off.
+    stretch : (n,) int array
+        Only segments of one stretch are neighbours.
+
+    Returns
+    -------
+    (n,) array
+    """
+    variance = np.zeros(len(thickness_nm))
+    if len(thickness_nm) < 2:
+        return variance
+    square = np.diff(thickness_nm) ** 2 - std_nm[1:] ** 2 - std_nm[:-1] ** 2
+    square = np.where((stretch[1:] == stretch[:-1]) & np.isfinite(square), np.maximum(square, 0.0), 0.0)
+    variance[1:] += square / 24
+    variance[:-1] += square / 24
+    return np.sqrt(variance)
+
+
 def mean_thickness(
     kind: str,
     batch: Batch,

@@ -19,6 +19,10 @@ FloatArray = NDArray[np.float64]
 LEAST_SIGMA = 5.0
 #: Two edges are told apart if they are this many standard errors of their difference apart.
 APART_SIGMA = 3.0
+#: What the fine structure says of the particle below the layer.
+SKIN = "reduced_skin_nm"
+#: Segments thinner than this share of the usual thickness are covered in part, and have no edge of their own.
+COVERED_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def interfaces(
 ) -> dict[str, Interface]:
     """Edges of every element that stands in the layer, each from its own map alone.
 
-    Covered segments are pooled; their distances count from the fitted edge of the heavy elements.
+    Segments that are covered in full are pooled; their distances count from the fitted edge of the heavy
+    elements.
 
     Parameters
     ----------
@@ -77,6 +82,7 @@ def interfaces(
     covered = profile.present & np.isfinite(profile.x_in_nm)
     if not covered.any():
         return {}
+    covered &= profile.thickness_nm >= COVERED_SHARE * np.median(profile.thickness_nm[covered])
     use = (segment >= 0) & covered[np.maximum(segment, 0)]
     moved = distance_nm - np.where(use, profile.x_in_nm[np.maximum(segment, 0)], 0.0)
     thickness = float(np.nanmean(profile.thickness_nm[covered]))
@@ -143,8 +149,16 @@ def _described(fitted: Fit, heavy: bool, zero: float) -> Interface | None:
     )
 
 
-def order(found: dict[str, Interface]) -> list[list[str]]:
-    """Elements by their outer edge, outermost first; those that cannot be told apart stand together."""
+def order(found: dict[str, Interface], rows: list[Measurement] = ()) -> list[list[str]]:
+    """What follows what, outermost first; elements whose outer edges cannot be told apart stand together.
+
+    Parameters
+    ----------
+    found : dict of str to Interface
+    rows : list of Measurement
+        Of the fine structure: where they hold a reduced skin of the particle, it comes last, inside the edge
+        that distances count from.
+    """
     names = sorted(found, key=lambda name: -found[name].outer_nm)
     groups: list[list[str]] = []
     for name in names:
@@ -156,6 +170,8 @@ def order(found: dict[str, Interface]) -> list[list[str]]:
             groups[-1].append(name)
         else:
             groups.append([name])
+    if any(row.endpoint == SKIN and row.status == "identified" for row in rows):
+        groups.append([SKIN.removesuffix("_nm")])
     return groups
 
 

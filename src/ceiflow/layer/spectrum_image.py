@@ -119,7 +119,7 @@ def measure_spectrum_image(
         more["registration"] = (
             registered.entry(pixel_nm) if isinstance(registered, Registration) else {"reason": registered}
         )
-    more["layer"] = _layer_entry(choice, found, placed)
+    more["layer"] = _layer_entry(choice, found, placed, fine.rows)
     _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, more)
 
 
@@ -313,7 +313,9 @@ def _notes(choice: Choice, found: Found, pixel_nm) -> list[str]:
     return notes
 
 
-def _layer_entry(choice: Choice, found: Found, placed: dict[str, order.Interface]) -> dict:
+def _layer_entry(
+    choice: Choice, found: Found, placed: dict[str, order.Interface], fine: list[Measurement]
+) -> dict:
     """How the layer was found, for the page and for whoever checks."""
     profile = found.profile
     if profile is None:
@@ -330,7 +332,7 @@ def _layer_entry(choice: Choice, found: Found, placed: dict[str, order.Interface
         "amplitude_weight": profile.amplitude_weight,
         "surface_density_per_nm2": found.surface_density(),
         "interfaces": {name: asdict(item) for name, item in placed.items()},
-        "order_outside_first": order.order(placed),
+        "order_outside_first": order.order(placed, fine),
         "significance": profile.significance,
         "chi2_per_dof": profile.chi2_per_dof,
         "segment_nm": found.segment_nm,

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ceiflow.layer.edge import fit_edge
-from ceiflow.layer.elements import DENSE_PER_NM3, REFERENCE_RELATIVE_SYS, Choice, _smooth
+from ceiflow.layer.edge import edge_below, fit_edge
+from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.lines import line_axis, line_distance, trace_lines
-from ceiflow.layer.mixed import mixed_segments
+from ceiflow.layer.mixed import mixed_segments, unresolved_std
 from ceiflow.layer.profile import Profile, detection_floor_nm
+from ceiflow.layer.reference import DENSE_PER_NM3
 from ceiflow.layer.segments import Segments, divide, split
 from ceiflow.layer.summary import LIMIT_QUANTILE, Trace
 from ceiflow.layer.surface import NARROW_PIXELS, Surface, distance_and_position, free_length, trace_surface
@@ -152,6 +153,9 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         )
         found.notes.append(f"{int(beyond.sum())} of {len(beyond)} segments: {what}")
     found.notes += _line_notes(found)
+    more = unresolved_std(profile.thickness_nm, profile.own_std_nm, found.segments.stretch)
+    profile.own_std_nm = np.hypot(profile.own_std_nm, more)
+    profile.std_nm = np.hypot(profile.std_nm, more)
     found.trace = _trace(found, pixel_nm)
     if profile.amplitude_source == "none":
         parts = [profile.notes[-1], "" if choice.unmarked else choice.no_carbon]
@@ -289,6 +293,23 @@ def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> P
     deepest = float(-np.nanmin(np.where(found.segment_map >= 0, found.distance_nm, np.nan), initial=0.0))
     inner = min(max(INNER_NM, INNER_PIXELS * pixel_nm), max(0.8 * deepest, 3 * pixel_nm))
     distance, segment = found.distance_nm.ravel(), found.segment_map.ravel()
+    if choice.outline:
+        # The contour goes round the layer as well: distances count from where the particle's own map rises.
+        longest = settings["max_thickness_nm"]
+        inside = edge_below(distance, segment, choice.species, pixel_nm, min(longest, 0.8 * deepest), longest)
+        profile = estimate(
+            distance + inside,
+            segment,
+            choice.species,
+            len(found.segments),
+            found.segments.radius_nm,
+            pixel_nm,
+            max_thickness_nm=settings["max_thickness_nm"],
+            inner_nm=min(inner, max(deepest - inside, 3 * pixel_nm)),
+            detection_sigma=settings["detection_sigma"],
+        )
+        profile.x_in_nm = profile.x_in_nm - inside
+        return profile
     if choice.unmarked:
         outer = settings["max_thickness_nm"]
         return fit_edge(
