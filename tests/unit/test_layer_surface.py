@@ -112,3 +112,27 @@ def test_mirror_image_has_the_same_surface():
     here, _, _ = distance_and_position(trace_surface(field, 0.5, 1.0))
     there, _, _ = distance_and_position(trace_surface(field[::-1, ::-1], 0.5, 1.0))
     assert np.abs(here - there[::-1, ::-1]).max() < 0.15
+
+
+def test_length_that_leaves_the_frame_is_known():
+    radius, row = 20.0, 10.0
+    surface = trace_surface(disc((60, 70), (row, 35.0), radius), 0.5, 2.0, view_nm=6.0)
+    in_view = 2 * radius * (np.pi - np.arccos((row + 0.5) / radius)) * 2.0
+    assert surface.length_nm + surface.lost_nm["frame"] == pytest.approx(in_view, rel=0.02)
+    # Points nearer to the frame than the margin, or whose normal leaves it within the view: up to the row
+    # where 3 pixels along the normal end half a pixel outside.
+    up = np.arccos((row + 0.5) / (radius + 3.0))
+    analysed = 2 * radius * (np.pi - up) * 2.0
+    assert surface.length_nm == pytest.approx(analysed, rel=0.03)
+
+
+def test_hole_of_a_ring_counts_only_where_asked():
+    outer, inner = 26.0, 16.0
+    field = disc((80, 80), (40, 40), outer) * (1 - disc((80, 80), (40, 40), inner))
+    assert trace_surface(field, 0.5, 1.0).length_nm == pytest.approx(2 * np.pi * outer, rel=0.01)
+    both = trace_surface(field, 0.5, 1.0, fill_holes=False, facing_nm=10.0)
+    assert len(np.unique(both.contour)) == 2
+    assert both.length_nm == pytest.approx(2 * np.pi * (outer + inner), rel=0.02)
+    # Across the hole its walls face each other.
+    facing = trace_surface(field, 0.5, 1.0, fill_holes=False, facing_nm=40.0)
+    assert facing.lost_nm["facing"] == pytest.approx(2 * np.pi * inner, rel=0.02)
