@@ -16,7 +16,7 @@ import numpy as np
 from ceiflow.eels import low_loss as ll
 from ceiflow.eels.fine_structure.columns import ReferenceColumns
 from ceiflow.eels.fine_structure.references import load_references, read_spectrum
-from ceiflow.eels.fine_structure.rows import carbon_rows, unmixing_reason
+from ceiflow.eels.fine_structure.rows import species_rows, unmixing_reason
 from ceiflow.eels.fine_structure.unmixing import Problem, Spectrum, grouping, unmix
 from ceiflow.eels.fine_structure.valence import leave_one_out, load_standards
 from ceiflow.phantom.edges import nature
@@ -128,7 +128,7 @@ def when_things_go_wrong(repeats: int) -> None:
             rng = np.random.default_rng(1000 + index)
             spectrum, truth = simulated(material, 20000, thickness, rng, shift, shift_se)
             result = unmix(spectrum, chosen, index)
-            rows = carbon_rows("all", result, unmixing_reason(result, spectrum), 1, "", True)
+            rows = species_rows("all", "carbon", result, unmixing_reason(result, spectrum), 1, "")
             found.append((result, rows))
         for species in ("sp2", "carbonate"):
             _print_case(name, species, truth[species], found, repeats)
@@ -164,7 +164,7 @@ def measured(folder: Path) -> None:
     print("\nAmorphous carbon, measured (no low loss)\n")
     print("| species | share | se (stat, sys) | upper limit, 95 % | reported |")
     print("|---|---|---|---|---|")
-    rows = carbon_rows("all", found, unmixing_reason(found, spectrum), 1, "", False)
+    rows = species_rows("all", "carbon", found, unmixing_reason(found, spectrum), 1, "")
     for i, name in enumerate(found.species):
         row = next(row for row in rows if row.endpoint == f"carbon_fraction_{name}")
         print(

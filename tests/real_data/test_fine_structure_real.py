@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ceiflow.eels.fine_structure.references import load_references, read_spectrum
-from ceiflow.eels.fine_structure.rows import carbon_rows, unmixing_reason
+from ceiflow.eels.fine_structure.rows import species_rows, unmixing_reason
 from ceiflow.eels.fine_structure.unmixing import Spectrum, unmix
 from ceiflow.eels.fine_structure.valence import leave_one_out, load_standards
 
@@ -24,7 +24,7 @@ def test_amorphous_carbon_holds_no_carbonate(real_data):
     energy, counts = read_spectrum(real_data / "references" / "amorphous_carbon_c_k.dm3")
     spectrum = Spectrum(energy, counts, None, shift_se_eV=0.5)
     found = unmix(spectrum, load_references([], Path(".")), 1)
-    rows = carbon_rows("all", found, unmixing_reason(found, spectrum), 1, "", False)
+    rows = species_rows("all", "carbon", found, unmixing_reason(found, spectrum), 1, "")
     status = {row.endpoint: row.status for row in rows}
     assert status["carbon_fraction_carbonate"] != "identified"
     i, j = (found.species.index(name) for name in ("sp2", "carbonate"))

@@ -9,7 +9,7 @@ import pytest
 
 from ceiflow.eels import low_loss as ll
 from ceiflow.eels.fine_structure.references import load_references
-from ceiflow.eels.fine_structure.rows import carbon_rows, unmixing_reason
+from ceiflow.eels.fine_structure.rows import species_rows, unmixing_reason
 from ceiflow.eels.fine_structure.unmixing import Spectrum, unmix
 from ceiflow.phantom.edges import nature
 from ceiflow.phantom.materials import MATERIALS, mix
@@ -58,7 +58,7 @@ def test_no_carbonate_is_invented(references):
         given = spectrum(MATERIALS["carbon"], seed=seed)
         found = unmix(given, references, seed)
         assert not unmixing_reason(found, given)
-        rows = {row.endpoint: row for row in carbon_rows("all", found, "", 1, "", True)}
+        rows = {row.endpoint: row for row in species_rows("all", "carbon", found, "", 1, "")}
         assert rows["carbon_fraction_carbonate"].status == "bounded"
         assert rows["carbon_fraction_carbonate"].lod < 0.15
         assert rows["carbon_fraction_sp2"].status == "identified"
@@ -75,7 +75,7 @@ def test_few_counts_and_an_unknown_axis_say_nothing(references):
     given = spectrum(LAYER, counts=150.0, shift_se=1.5)
     found = unmix(given, references, 0)
     reason = unmixing_reason(found, given)
-    rows = carbon_rows("all", found, reason, 1, "", True)
+    rows = species_rows("all", "carbon", found, reason, 1, "")
     assert not any(row.status == "identified" for row in rows)
     assert "energy of C K known to" in reason or "detection limit" in reason
 

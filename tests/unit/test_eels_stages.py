@@ -259,7 +259,9 @@ def test_single_spectrum(study, tmp_path):
     outputs = {name: tmp_path / name for name in ("spectra", "measurements", "summary")}
     eels.measure_spectrum(tmp_path / "c.h5", study["edges"], outputs, {"acquisition_id": "s"}, CONFIG)
     rows = outputs["measurements"].read_text().splitlines()
-    assert {line.split("\t")[1] for line in rows[1:]} == set(endpoints("eels_spectrum", ELEMENTS))
+    names = {line.split("\t")[1] for line in rows[1:]}
+    sums = {name for name in names if "_and_" in name}  # of species that cannot be told apart
+    assert names - sums == set(endpoints("eels_spectrum", ELEMENTS))
     summary = json.loads(outputs["summary"].read_text())
     assert summary["n_pixels"] == 1
     assert summary["thickness_over_mfp"] > 0

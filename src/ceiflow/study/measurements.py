@@ -11,7 +11,10 @@ from pathlib import Path
 ZONES = ("layer", "particle", "surface", "all")
 STATUSES = ("identified", "bounded", "not_identifiable")
 SPECIES = ("sp2", "aliphatic", "ether", "carboxyl", "carbonate")
+OXYGEN_SPECIES = ("oxide", "carbonate", "ice_or_ether", "Li2O", "Li2O2")
+LITHIUM_SPECIES = ("LiF", "Li2CO3", "Li2O")
 METALS = ("mn", "co", "ni")
+METAL_KINDS = ("l3_l2_ratio", "valence", "l3_o_k_separation_eV")
 LAYER_ENDPOINTS = (
     "layer_thickness_nm",
     "layer_equivalent_thickness_nm",
@@ -46,7 +49,9 @@ def endpoints(modality: str, elements: Sequence[str] = ()) -> tuple[str, ...]:
         *(f"areal_density_{element}_per_nm2" for element in elements),
         *(f"atomic_fraction_{element}" for element in elements),
         *(f"carbon_fraction_{species}" for species in SPECIES),
-        *(f"{metal}_{kind}" for metal in METALS for kind in ("l3_l2_ratio", "valence")),
+        *(f"oxygen_fraction_{species}" for species in OXYGEN_SPECIES),
+        *(f"lithium_fraction_{species}" for species in LITHIUM_SPECIES),
+        *(f"{metal}_{kind}" for metal in METALS for kind in METAL_KINDS),
         "oxygen_prepeak_ratio",
         "dose_e_per_A2",
         "dose_over_critical",

@@ -1,12 +1,13 @@
-"""Does the model hold what the data show? Structure in the residual names a species that has no reference."""
+"""Does the model hold what the data show? Structure in the residual; references within their errors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ceiflow.eels.fine_structure.references import of_template
+from ceiflow.eels.fine_structure.references import Reference, of_template
 from ceiflow.eels.fine_structure.templates import Line, Template
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ SEARCH_EV = (-1.5, 10.0)
 LINE_FWHM_EV = 1.2
 FLAG_SIGMA = 4.0
 FLAG_SHARE = 0.02
+MISFIT_DRAWS = 24
 
 
 def missing_structure(problem: Problem, columns: ReferenceColumns, best: Node, total: float) -> list[dict]:
@@ -71,3 +73,31 @@ def _line(onset: float, centre: float):
         "line", "line", "", onset, onset + 500.0, 1.0, (Line(centre, LINE_FWHM_EV, 1.0),), 0, 0, ""
     )
     return of_template(template)
+
+
+def misfit(
+    problem: Problem,
+    references: Sequence[Reference],
+    group: np.ndarray,
+    best: Node,
+    fraction: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, float]:
+    """Systematic covariance of fractions and error of the shift: how they move when references do."""
+    from ceiflow.eels.fine_structure.columns import ReferenceColumns
+
+    rng = np.random.default_rng(seed)
+    spread = max(problem.spectrum.shift_se_eV, 0.02)
+    shifts = best.shift_eV + np.clip(np.arange(-0.5, 0.51, 0.1), -3 * spread, 3 * spread)
+    ready = problem.prepare()
+    results, moved = [], []
+    for _ in range(MISFIT_DRAWS):
+        columns = ReferenceColumns(
+            problem.spectrum.energy_eV, problem.kernel, [item.perturbed(rng) for item in references]
+        )
+        nodes = [problem.node(columns, shift, best.blur_eV, ready) for shift in shifts]
+        found = min(nodes, key=lambda item: item.chi2)
+        results.append(group @ found.amounts / max(found.amounts.sum(), 1e-12))
+        moved.append(found.shift_eV - best.shift_eV)
+    apart = np.array(results) - fraction
+    return apart.T @ apart / MISFIT_DRAWS, float(np.sqrt(np.mean(np.square(moved))))

@@ -11,23 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from ceiflow.eels import low_loss as ll
 from ceiflow.eels.fine_structure import rows as table
 from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
-from ceiflow.eels.fine_structure.references import load_references
+from ceiflow.eels.fine_structure.references import ONSET_EV
+from ceiflow.eels.fine_structure.separation import Separation, separation
 from ceiflow.eels.fine_structure.series import DoseState, dose_state
-from ceiflow.eels.fine_structure.unmixing import Spectrum, Unmixing, unmix
+from ceiflow.eels.fine_structure.species import (
+    SpeciesJob,
+    axis_error,
+    dispersion_error,
+    lines_of,
+    reason_of,
+    zone_kernel,
+    zone_spectrum,
+)
+from ceiflow.eels.fine_structure.unmixing import Unmixing
 from ceiflow.eels.fine_structure.valence import load_standards
-from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
+from ceiflow.eels.fine_structure.white_lines import WhiteLines
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.zones import ZoneSums, sum_zones
 from ceiflow.study import seed_for
 from ceiflow.study.measurements import Measurement
 
-C_ONSET_EV, O_ONSET_EV = 284.0, 530.0
+C_ONSET_EV, O_ONSET_EV = ONSET_EV["C_K"], ONSET_EV["O_K"]
 METAL_EDGES = {"Mn": "Mn_L", "Co": "Co_L", "Ni": "Ni_L"}
-# Beyond this an axis is not taken as known at all.
-LARGEST_PRIOR_EV = 1.5
 CARBON_ZONES, PARTICLE_ZONES = ("layer", "all"), ("particle", "surface")
 
 
@@ -83,29 +90,10 @@ def measure_fine_structure(
     name = source.header.acquisition_id
     seed = int(config["statistics"]["seed"])
 
-    content: dict[str, Any] = {"acquisition_id": name, "dose": state.content, "carbon": {}, "lines": {}}
-    carbon_reason = reason_of(source, "C", "C_K")
-    references = load_references(config["fine_structure"]["references"], folder) if not carbon_reason else []
-    found: dict[str, Unmixing] = {}
-    for zone in carbon_zones:
-        own = sums.get(zone)
-        reason = carbon_reason or ("" if own is not None and own.n else f"no pixel in zone {zone}")
-        if not reason:
-            spectrum = zone_spectrum(source, own, C_ONSET_EV)
-            found[zone] = unmix(spectrum, references, seed_for(seed, name, "templates", zone))
-            reason = table.unmixing_reason(found[zone], spectrum)
-            content["carbon"][zone] = table.unmixing_content(found[zone], references, reason)
-            reason = reason or state.later_frame(name)
-        pixels = own.n if own is not None else 0
-        result.rows += table.carbon_rows(
-            zone,
-            found.get(zone),
-            reason,
-            pixels,
-            state.note,
-            source.low is not None,
-            state.carbonate_before(name),
-        )
+    content: dict[str, Any] = {"acquisition_id": name, "dose": state.content, "lines": {}}
+    job = SpeciesJob(source, sums, carbon_zones, folder, state, content, seed)
+    carbon_rows, found, references = job.carbon()
+    result.rows += [*carbon_rows, *job.oxygen(), *job.lithium()]
     if found and not single and not any(item["reason"] for item in content["carbon"].values()):
         result.maps = _maps(source, sums, found, references)
     result.rows += _metal_rows(source, sums, particle_zones, config, folder, state, content, (seed, name))
@@ -117,52 +105,6 @@ def measure_fine_structure(
     result.rows.append(state.row)
     result.content = content
     return result
-
-
-def reason_of(source: Source, element: str, edge: str) -> str:
-    """Why an edge's fine structure cannot be looked at; empty where it can."""
-    if edge not in source.config["fine_structure"]["edges"]:
-        return f"{edge} is not among fine_structure.edges"
-    if element in source.reasons:
-        return source.reasons[element]
-    if element not in source.elements:
-        return f"{element} is not among the elements that were fitted"
-    return ""
-
-
-def axis_error(source: Source, at_eV: float) -> float:
-    """How well the calibrated axis is known at an energy, in eV."""
-    calibration = json.loads(source.header.attributes.get("calibration", "{}"))
-    offset = calibration.get("residual_shift_se_eV", calibration.get("energy_offset_se_eV"))
-    if offset is None:
-        return LARGEST_PRIOR_EV
-    energy = source.core.energy_eV
-    placed = [item["found_eV"] for item in calibration.get("edges") or []]
-    # An axis is known best where its edges stand; from there its dispersion's error adds.
-    middle = float(np.mean(placed)) if placed else 0.5 * (energy[0] + energy[-1])
-    far = abs(at_eV - middle)
-    whole = float(np.hypot(offset, far * float(calibration.get("dispersion_se") or 0.0)))
-    return float(np.clip(whole, 0.02, LARGEST_PRIOR_EV))
-
-
-def zone_kernel(source: Source, sums: ZoneSums) -> tuple[np.ndarray, int] | None:
-    """The low loss that a zone's atoms saw."""
-    if sums.low_weighted is None:
-        return None
-    return ll.kernel(source.low.energy_eV, np.clip(sums.low_weighted, 0, None), source.core.energy_scale_eV)
-
-
-def zone_spectrum(source: Source, sums: ZoneSums, at_eV: float) -> Spectrum:
-    """A zone's sum on the channels that the fit trusts."""
-    keep = source.channels
-    return Spectrum(
-        source.core.energy_eV[keep],
-        sums.core[keep],
-        zone_kernel(source, sums),
-        source.noise.gain,
-        source.noise.read_noise * float(np.sqrt(sums.n)),
-        axis_error(source, at_eV),
-    )
 
 
 def _maps(
@@ -216,6 +158,11 @@ def _metal_rows(
             rows += table.line_rows(zone, found[zone], standards, pixels, state.note)
         if len(zones) == 2:
             rows += table.change_rows(found[zones[1]], found[zones[0]], standards, state.note)
+        apart = {
+            zone: _separation(source, sums.get(zone), item, (*names, zone)) for zone, item in found.items()
+        }
+        pixels = {zone: sums[zone].n for zone in zones if zone in sums}
+        rows += table.separation_rows(apart, element.lower(), pixels, state.note)
         content["lines"][element] = {zone: table.lines_content(item) for zone, item in found.items()}
         content["lines"][element]["standards"] = {
             item.name: [item.valence, item.lines.ratio] for item in standards
@@ -223,16 +170,19 @@ def _metal_rows(
     return rows
 
 
-def lines_of(source: Source, sums: ZoneSums, element: str, names: Sequence[Any]) -> WhiteLines:
-    """White lines of a zone's sum."""
+def _separation(source: Source, sums: ZoneSums | None, lines: WhiteLines, names: Sequence[Any]) -> Separation:
+    reason = lines.reason or reason_of(source, "O", "O_K")
+    if reason or sums is None:
+        return Separation(reason=reason)
     keep = source.channels
-    return white_lines(
+    return separation(
         source.core.energy_eV[keep],
         sums.core[keep],
-        element,
         zone_kernel(source, sums),
+        lines,
         source.noise.gain,
-        seed=seed_for(names[0], *(str(item) for item in names[1:]), "lines", element),
+        dispersion_error(source),
+        seed_for(names[0], *(str(item) for item in names[1:]), "separation"),
     )
 
 

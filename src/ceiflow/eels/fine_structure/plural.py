@@ -41,3 +41,38 @@ def single_scattering(net: np.ndarray, kernel: tuple[np.ndarray, int] | None, st
         past = result[..., i - lag - reach + 1 : i - lag + 1][..., ::-1]
         result[..., i] -= past @ losses[:reach]
     return result
+
+
+def single_loss(energy_eV: np.ndarray, counts: np.ndarray, split_eV: float) -> np.ndarray:
+    """The single-scattering part of a low loss, from the zero loss upwards.
+
+    Independent losses add up to counts p with n p_n = sum_k k s_k p_(n-k), n in channels above the zero loss
+    and s the single loss over the zero loss: the recursion of compound Poisson distributions (Panjer 1981),
+    solved for s. The zero loss is taken as one channel; its width stays in what comes out.
+
+    Parameters
+    ----------
+    energy_eV, counts : (n,) array
+        Low loss with its zero loss at 0, without dark level.
+    split_eV : float
+        Between zero loss and inelastic losses.
+
+    Returns
+    -------
+    (n,) array
+        Counts; zero below `split_eV`.
+    """
+    zero = int(np.argmin(np.abs(energy_eV)))
+    first = int(np.argmax(energy_eV > split_eV))
+    elastic = float(counts[:first].sum())
+    result = np.zeros(counts.size)
+    if not elastic > 0:
+        return result
+    share = np.asarray(counts, np.float64)[zero:] / elastic
+    share[: first - zero] = 0.0
+    weighted = np.zeros(share.size)
+    for n in range(first - zero, share.size):
+        weighted[n] = n * share[n] - weighted[1:n] @ share[n - 1 : 0 : -1]
+    place = np.arange(share.size)
+    result[zero:][1:] = elastic * weighted[1:] / place[1:]
+    return result

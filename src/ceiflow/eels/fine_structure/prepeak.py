@@ -27,6 +27,36 @@ class PrePeak:
     reason: str = ""
 
 
+def oxygen_edge(
+    energy_eV: np.ndarray,
+    counts: np.ndarray,
+    kernel: tuple[np.ndarray, int] | None,
+    gain: float,
+    shift_eV: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray] | str:
+    """Energies and single scattering of O K without its background: as counted, then with noise drawn anew.
+
+    Returns
+    -------
+    (n,) array and (1 + DRAWS, n) array, or str
+        The reason where O K is not within the range.
+    """
+    keep = (energy_eV >= NOMINAL_EV - 45) & (energy_eV <= MAIN_EV[1] + 4)
+    energy = energy_eV[keep] - shift_eV
+    if energy.size < 20 or energy[0] > NOMINAL_EV - 20 or energy[-1] < MAIN_EV[1]:
+        return "O K with 20 eV below it lies outside the range"
+    y = counts[keep].astype(np.float64)
+    noise = np.random.default_rng(seed).standard_normal((DRAWS, y.size))
+    drawn = np.concatenate([y[None], y + noise * np.sqrt(gain * np.maximum(y, 1.0))])
+    before = (energy >= NOMINAL_EV + BACKGROUND_EV[0]) & (energy <= NOMINAL_EV + BACKGROUND_EV[1])
+    log = np.log(energy / energy[before].mean())
+    mean = np.maximum(drawn[:, before].mean(1, keepdims=True), 1e-9)
+    slope = ((drawn[:, before] / mean - 1) @ log[before]) / (log[before] @ log[before])
+    net = drawn - mean * np.exp(slope[:, None] * log)
+    return energy, single_scattering(net, kernel, float(energy[1] - energy[0]))
+
+
 def oxygen_prepeak(
     energy_eV: np.ndarray,
     counts: np.ndarray,
@@ -50,19 +80,10 @@ def oxygen_prepeak(
     seed : int
         Of the draws of counting noise.
     """
-    keep = (energy_eV >= NOMINAL_EV - 45) & (energy_eV <= MAIN_EV[1] + 4)
-    energy = energy_eV[keep] - shift_eV
-    if energy.size < 20 or energy[0] > NOMINAL_EV - 20 or energy[-1] < MAIN_EV[1]:
-        return PrePeak(reason="O K with 20 eV below it lies outside the range")
-    y = counts[keep].astype(np.float64)
-    noise = np.random.default_rng(seed).standard_normal((DRAWS, y.size))
-    drawn = np.concatenate([y[None], y + noise * np.sqrt(gain * np.maximum(y, 1.0))])
-    before = (energy >= NOMINAL_EV + BACKGROUND_EV[0]) & (energy <= NOMINAL_EV + BACKGROUND_EV[1])
-    log = np.log(energy / energy[before].mean())
-    mean = np.maximum(drawn[:, before].mean(1, keepdims=True), 1e-9)
-    slope = ((drawn[:, before] / mean - 1) @ log[before]) / (log[before] @ log[before])
-    net = drawn - mean * np.exp(slope[:, None] * log)
-    single = single_scattering(net, kernel, float(energy[1] - energy[0]))
+    edge = oxygen_edge(energy_eV, counts, kernel, gain, shift_eV, seed)
+    if isinstance(edge, str):
+        return PrePeak(reason=edge)
+    energy, single = edge
 
     def parts(move: float) -> tuple[np.ndarray, np.ndarray]:
         first = window_sum(energy - move, single, *PREPEAK_EV)

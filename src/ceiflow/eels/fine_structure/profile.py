@@ -21,11 +21,13 @@ VALUES = np.concatenate([np.linspace(0.0, 0.1, 6), np.linspace(0.14, 0.86, 19), 
 
 def profile_intervals(
     nodes: Sequence[Node], group: np.ndarray, temper: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lower and upper end of the 95 % interval, and the upper end of the one-sided one.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval, upper end of the one-sided one, and how many sigma a species is seen by.
 
     A fraction c of one species is held by writing its amount as c / (1 - c) times that of all others, which
-    leaves a smaller non-negative problem. Shift and blur are free at every value.
+    leaves a smaller non-negative problem. Shift and blur are free at every value. A species is seen by the
+    square root of what chi-square loses with it: the error of a share at its own value says less, since much of
+    it is the error of the other shares.
 
     Parameters
     ----------
@@ -64,12 +66,12 @@ def _held(node: Node, inside: np.ndarray, outside: np.ndarray, value: float) -> 
     return best
 
 
-def _ends(chi2: np.ndarray, temper: float) -> tuple[float, float, float]:
+def _ends(chi2: np.ndarray, temper: float) -> tuple[float, float, float, float]:
     excess = (chi2 - chi2.min()) / temper
     at = int(np.argmin(excess))
-    return _crossing(excess[: at + 1][::-1], VALUES[: at + 1][::-1], TWO_SIDED), *(
-        _crossing(excess[at:], VALUES[at:], level) for level in (TWO_SIDED, ONE_SIDED)
-    )
+    low = _crossing(excess[: at + 1][::-1], VALUES[: at + 1][::-1], TWO_SIDED)
+    high, upper = (_crossing(excess[at:], VALUES[at:], level) for level in (TWO_SIDED, ONE_SIDED))
+    return low, high, upper, float(np.sqrt(max(excess[0], 0.0)))
 
 
 def _crossing(excess: np.ndarray, values: np.ndarray, level: float) -> float:

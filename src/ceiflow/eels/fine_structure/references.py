@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ceiflow.eels.fine_structure.light_templates import LITHIUM, OXYGEN
 from ceiflow.eels.fine_structure.templates import CARBON, GRID_STEP_EV, WINDOW_EV, Template
 from ceiflow.errors import SignalError
 
-ONSET_EV = {"C_K": 284.0, "O_K": 530.0, "Mn_L": 640.0, "Co_L": 779.0, "Ni_L": 855.0}
+ONSET_EV = {"Li_K": 55.0, "C_K": 284.0, "O_K": 527.0, "Mn_L": 640.0, "Co_L": 779.0, "Ni_L": 855.0}
 MEASURED_ENERGY_SE_EV = 0.2
 
 
@@ -124,7 +125,8 @@ def edge_alone(energy: np.ndarray, counts: np.ndarray, onset: float, name: str) 
     SignalError
         Less than 8 eV below the onset or 25 eV above it.
     """
-    before = (energy > onset - 40) & (energy < onset - 4)
+    # Below Li K, the second plasmon is no power law.
+    before = (energy > onset - (40 if onset > 100 else 10)) & (energy < onset - 4)
     if before.sum() < 5 or onset - energy[0] < 8 or energy[-1] - onset < 25:
         found = f"{energy[0]:.0f} to {energy[-1]:.0f} eV"
         raise SignalError(name, "reference range", found, f"8 eV below and 25 eV above {onset:g} eV")
@@ -166,5 +168,6 @@ def load_references(entries: Sequence[Mapping[str, Any]], folder: Path, edge: st
         note = str(entry.get("note") or entry["path"])
         own.append(Reference(entry["name"], entry["name"], edge, grid, shape, se, "measured", note))
     known = {item.species for item in own}
-    shipped = [of_template(item) for item in CARBON if item.edge == edge and item.species not in known]
+    templates = (*CARBON, *OXYGEN, *LITHIUM)
+    shipped = [of_template(item) for item in templates if item.edge == edge and item.species not in known]
     return own + shipped

@@ -8,14 +8,26 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels.fine_structure.prepeak import PrePeak
+from ceiflow.eels.fine_structure.separation import Separation
 from ceiflow.eels.fine_structure.unmixing import Spectrum, Unmixing
 from ceiflow.eels.fine_structure.valence import Standard, valence_of
 from ceiflow.eels.fine_structure.white_lines import WhiteLines
-from ceiflow.study.measurements import METALS, SPECIES, Measurement, bounded, not_identifiable
+from ceiflow.study.measurements import (
+    LITHIUM_SPECIES,
+    METAL_KINDS,
+    METALS,
+    OXYGEN_SPECIES,
+    SPECIES,
+    Measurement,
+    bounded,
+    not_identifiable,
+)
 
 DETECTION_SIGMA = 3.29
-# Shift at which fractions of species that differ in energy alone are no longer told apart.
-LARGEST_SHIFT_SE_EV = 0.3
+# Shift at which species that differ in energy alone are no longer told apart: about a third of what lies
+# between their marking lines.
+LARGEST_SHIFT_SE_EV = {"C_K": 0.3, "O_K": 0.7, "Li_K": 1.2}
+SPECIES_OF = {"carbon": SPECIES, "oxygen": OXYGEN_SPECIES, "lithium": LITHIUM_SPECIES}
 # A limit above this excludes nothing.
 LARGEST_LIMIT = 0.9
 INSEPARABLE = -0.9
@@ -28,41 +40,41 @@ def join(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def unmixing_reason(found: Unmixing, spectrum: Spectrum) -> str:
+def unmixing_reason(found: Unmixing, spectrum: Spectrum, edge: str = "C_K") -> str:
     """Why an unmixing may not be reported; empty where it may."""
+    name, largest = edge.replace("_", " "), LARGEST_SHIFT_SE_EV[edge]
     if not found.total > DETECTION_SIGMA * found.total_se:
-        return "C K does not stand above its detection limit"
-    if found.shift_se_eV > LARGEST_SHIFT_SE_EV:
-        return f"energy of C K known to {found.shift_se_eV:.2f} eV only (0.3 eV needed)"
+        return f"{name} does not stand above its detection limit"
+    if found.shift_se_eV > largest:
+        return f"energy of {name} known to {found.shift_se_eV:.2f} eV only ({largest:g} eV needed)"
     if abs(found.shift_eV) > STRAINED * max(spectrum.shift_se_eV, 0.1):
         return f"references fit only {found.shift_eV:+.2f} eV away from the calibrated axis"
     return ""
 
 
-def carbon_rows(
+def species_rows(
     zone: str,
+    of: str,
     found: Unmixing | None,
     reason: str,
     pixels: int,
-    dose: str,
-    low_loss: bool,
+    notes: str,
     before: tuple[float, float] = (1.0, 0.0),
 ) -> list[Measurement]:
-    """`carbon_fraction_*` of one zone; `before` is how much more carbonate there was at zero dose."""
+    """`{of}_fraction_*` of one zone; `before` is how much more carbonate there was at zero dose."""
+    names = SPECIES_OF[of]
     if found is None or reason:
-        return [not_identifiable(zone, f"carbon_fraction_{name}", reason) for name in SPECIES]
+        return [not_identifiable(zone, f"{of}_fraction_{name}", reason) for name in names]
     rows = []
-    general = join(
-        dose, "" if low_loss else "no low loss: plural scattering not corrected", missing_note(found)
-    )
-    for name in SPECIES:
-        endpoint = f"carbon_fraction_{name}"
+    general = join(notes, missing_note(found))
+    for name in names:
+        endpoint = f"{of}_fraction_{name}"
         if name not in found.species:
             rows.append(not_identifiable(zone, endpoint, f"no reference of {name}"))
             continue
         i = found.species.index(name)
         value, error, systematic = found.fraction[i], found.se_stat[i], found.se_sys[i]
-        lod = DETECTION_SIGMA * float(np.hypot(error, systematic))
+        lod = detection_limit(found, i)
         note = join(general, partner_note(found, i))
         if name == "carbonate" and before[0] != 1.0:
             note = join(zero_dose_note(value, error, before), note)
@@ -78,7 +90,65 @@ def carbon_rows(
                 bounded(zone, endpoint, found.limit[i], pixels, join("below its detection limit", note))
             )
         else:
-            rows.append(not_identifiable(zone, endpoint, join("too few counts for its share", note)))
+            why = f"{value:.2f} +- {error:.2f} (counts) +- {systematic:.2f} (references) excludes nothing"
+            rows.append(not_identifiable(zone, endpoint, join(why, note)))
+    return [*rows, *sum_rows(zone, of, found, pixels, general)]
+
+
+def detection_limit(found: Unmixing, index: int) -> float:
+    """Share above which a species counts as seen: 3.29 sigma of the likelihood ratio and of its references.
+
+    The likelihood ratio against the fit without the species gives the statistical part; it is in proportion
+    to the share.
+    """
+    value, seen = found.fraction[index], found.seen_sigma[index]
+    if not (value > 0 and seen > 0):
+        return DETECTION_SIGMA * float(np.hypot(found.se_stat[index], found.se_sys[index]))
+    return DETECTION_SIGMA * float(np.hypot(value / seen, found.se_sys[index]))
+
+
+def covariance_of(found: Unmixing) -> np.ndarray:
+    """(s, s) covariance of the shares, statistical and systematic."""
+    return found.correlation * np.outer(found.se_stat, found.se_stat) + found.sys_covariance
+
+
+def correlation_of(found: Unmixing) -> np.ndarray:
+    """(s, s) correlation of the shares' whole errors: counts, axis and references."""
+    covariance = np.nan_to_num(covariance_of(found))
+    se = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    return covariance / np.outer(se, se)
+
+
+def partner_of(found: Unmixing, index: int) -> int | None:
+    """The species that one cannot be told from: the strongest correlation below `INSEPARABLE`."""
+    correlation = correlation_of(found)[index]
+    partners = [j for j in range(len(found.species)) if j != index and correlation[j] < INSEPARABLE]
+    return min(partners, key=lambda j: correlation[j]) if partners else None
+
+
+def sum_of(found: Unmixing, i: int, j: int) -> tuple[float, float, float]:
+    """Two species together, with the statistical and the systematic error of their sum."""
+    pair = np.ix_([i, j], [i, j])
+    counted = covariance_of(found) - found.sys_covariance
+    errors = (float(np.sqrt(max(part[pair].sum(), 0.0))) for part in (counted, found.sys_covariance))
+    return float(found.fraction[i] + found.fraction[j]), *errors
+
+
+def sum_rows(zone: str, of: str, found: Unmixing, pixels: int, note: str) -> list[Measurement]:
+    """What pairs that cannot be told apart make together, as `{of}_fraction_{a}_and_{b}`."""
+    pairs = {
+        tuple(sorted((i, j))) for i in range(len(found.species)) if (j := partner_of(found, i)) is not None
+    }
+    rows = []
+    for i, j in sorted(pairs):
+        value, error, systematic = sum_of(found, i, j)
+        both = float(np.hypot(error, systematic))
+        endpoint = f"{of}_fraction_{found.species[i]}_and_{found.species[j]}"
+        if value > DETECTION_SIGMA * both:
+            numbers = (value, error, systematic, DETECTION_SIGMA * both)
+            rows.append(Measurement(zone, endpoint, *numbers, n=pixels, note=note))
+        elif value + 1.645 * both < LARGEST_LIMIT:
+            rows.append(bounded(zone, endpoint, value + 1.645 * both, pixels, note))
     return rows
 
 
@@ -92,21 +162,13 @@ def zero_dose_note(share: float, error: float, before: tuple[float, float]) -> s
 
 def partner_note(found: Unmixing, index: int) -> str:
     """Names the species that this one cannot be told from, with what they make together."""
-    partners = [
-        j for j in range(len(found.species)) if j != index and found.correlation[index, j] < INSEPARABLE
-    ]
-    if not partners:
+    j = partner_of(found, index)
+    if j is None:
         return ""
-    j = min(partners, key=lambda k: found.correlation[index, k])
-    total = found.fraction[index] + found.fraction[j]
-    variance = (
-        found.se_stat[index] ** 2
-        + found.se_stat[j] ** 2
-        + 2 * found.correlation[index, j] * found.se_stat[index] * found.se_stat[j]
-    )
+    total, *errors = sum_of(found, index, j)
     return (
-        f"not told from {found.species[j]} (correlation {found.correlation[index, j]:.2f}), "
-        f"together {total:.2f} +- {np.sqrt(max(variance, 0)):.2f}"
+        f"not told from {found.species[j]} (correlation {correlation_of(found)[index, j]:.2f}), "
+        f"together {total:.2f} +- {np.hypot(*errors):.2f}"
     )
 
 
@@ -194,6 +256,37 @@ def change_rows(
     ]
 
 
+def separation_rows(
+    found: Mapping[str, Separation], metal: str, pixels: Mapping[str, int], dose: str
+) -> list:
+    """L3 minus the O K maximum by zone, the last but one against the last where there are two."""
+    endpoint = f"{metal}_l3_o_k_separation_eV"
+    rows = []
+    for zone, item in found.items():
+        if item.reason:
+            rows.append(not_identifiable(zone, endpoint, item.reason))
+            continue
+        note = join("L3 minus the maximum of O K", dose)
+        numbers = (item.value, item.se, item.systematic)
+        rows.append(Measurement(zone, endpoint, *numbers, n=pixels.get(zone), note=note))
+    if "surface" not in found or "particle" not in found:
+        return rows
+    surface, bulk, name = found["surface"], found["particle"], f"{metal}_l3_o_k_separation_change_eV"
+    if surface.reason or bulk.reason:
+        return [*rows, not_identifiable("surface", name, surface.reason or bulk.reason)]
+    error = float(np.hypot(surface.se, bulk.se))
+    # The dispersion is common to both; the choice of window is each one's own.
+    own = [np.sqrt(max(item.systematic**2 - item.dispersion_eV**2, 0.0)) for item in (surface, bulk)]
+    systematic = float(np.hypot(*own))
+    numbers = (
+        surface.value - bulk.value,
+        error,
+        systematic,
+        DETECTION_SIGMA * float(np.hypot(error, systematic)),
+    )
+    return [*rows, Measurement("surface", name, *numbers, note=join("surface minus particle", dose))]
+
+
 def prepeak_row(zone: str, found: PrePeak | None, reason: str, pixels: int, dose: str) -> Measurement:
     """`oxygen_prepeak_ratio` of one zone."""
     endpoint = "oxygen_prepeak_ratio"
@@ -243,8 +336,13 @@ def lines_content(found: WhiteLines) -> dict[str, Any]:
 def unanswered(modality: str, reason: str) -> list[Measurement]:
     """Every endpoint of the fine structure as not identifiable, for one reason."""
     layer, particle = ("layer", "particle") if modality == "eels_si" else ("all", "all")
-    rows = [not_identifiable(layer, f"carbon_fraction_{name}", reason) for name in SPECIES]
-    for metal in METALS:
-        rows += [not_identifiable(particle, f"{metal}_{kind}", reason) for kind in ("l3_l2_ratio", "valence")]
+    rows = [
+        not_identifiable(layer, f"{of}_fraction_{name}", reason)
+        for of, names in SPECIES_OF.items()
+        for name in names
+    ]
+    rows += [
+        not_identifiable(particle, f"{metal}_{kind}", reason) for metal in METALS for kind in METAL_KINDS
+    ]
     rows.append(not_identifiable(particle, "oxygen_prepeak_ratio", reason))
     return [*rows, not_identifiable("all", "dose_over_critical", reason)]

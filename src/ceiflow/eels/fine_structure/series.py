@@ -153,7 +153,7 @@ def quantities(sources: Sequence[Any]) -> dict[str, tuple[np.ndarray, np.ndarray
 
     Every frame is summed as a whole.
     """
-    from ceiflow.eels.fine_structure.measure import reason_of
+    from ceiflow.eels.fine_structure.species import reason_of
     from ceiflow.eels.zones import fit_source_zones
 
     masks = [{"all": np.ones(item.core.shape[:2], bool)} for item in sources]
@@ -181,8 +181,8 @@ def _carbonate(
     Each frame has its own shift and blur: axes wander between frames.
     """
     from ceiflow.eels.fine_structure.columns import ReferenceColumns
-    from ceiflow.eels.fine_structure.measure import C_ONSET_EV, zone_spectrum
-    from ceiflow.eels.fine_structure.references import load_references
+    from ceiflow.eels.fine_structure.references import ONSET_EV, load_references
+    from ceiflow.eels.fine_structure.species import zone_spectrum
     from ceiflow.eels.fine_structure.unmixing import Problem, unmix
     from ceiflow.eels.zones import sum_zones
 
@@ -191,9 +191,9 @@ def _carbonate(
     values, errors = [], []
     for source, mask in zip(sources, masks, strict=True):
         sums = sum_zones(source, mask)["all"]
-        spectrum = zone_spectrum(source, sums, C_ONSET_EV)
+        spectrum = zone_spectrum(source, sums, ONSET_EV["C_K"])
         found = unmix(spectrum, references, 0)
-        problem = Problem(spectrum, C_ONSET_EV)
+        problem = Problem(spectrum, ONSET_EV["C_K"])
         problem.solve(references)
         columns = ReferenceColumns(problem.spectrum.energy_eV, problem.kernel, references)
         node = problem.node(columns, found.shift_eV, found.blur_eV, problem.prepare())

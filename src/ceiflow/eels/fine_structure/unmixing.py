@@ -10,7 +10,7 @@ is in every number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ceiflow.eels.fine_structure.least_squares import non_negative
 from ceiflow.eels.fine_structure.references import ONSET_EV, Reference
 
 BELOW_EV, ABOVE_EV = 34.0, 50.0
+# Li K: only what lies above the second plasmon holds to a power law.
+BELOW_LITHIUM_EV = 9.0
 # Without a low loss only what stands before the first plasmon can be modelled.
 ABOVE_WITHOUT_EV = 20.0
 # Neighbouring residuals that agree over so many eV are misfit, not noise.
@@ -30,7 +32,6 @@ CORRECTIONS_EV = ((10.5, 2.5), (16.5, 3.5), (23.5, 5.0))
 BLUR_PRIOR_EV = 0.3
 BLURS_WITH_LOW_LOSS = (0.0, 0.2, 0.4, 0.6)
 BLURS_WITHOUT = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0)
-MISFIT_DRAWS = 24
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Spectrum:
         Variance of a channel: gain x counts + read_noise^2.
     shift_se_eV : float
         How well the axis is known at the edge, before the edge itself is looked at.
+    plural : (n,) array, optional
+        Counts that were taken off already, and whose noise stayed.
     """
 
     energy_eV: np.ndarray
@@ -55,18 +58,20 @@ class Spectrum:
     gain: float = 1.0
     read_noise: float = 0.0
     shift_se_eV: float = 0.3
+    plural: np.ndarray | None = None
 
     def cut(self, low_eV: float, high_eV: float) -> Spectrum:
         """The channels between two energies."""
         keep = (self.energy_eV >= low_eV) & (self.energy_eV <= high_eV)
-        return Spectrum(
-            self.energy_eV[keep], self.counts[keep], self.kernel, self.gain, self.read_noise, self.shift_se_eV
-        )
+        plural = None if self.plural is None else self.plural[keep]
+        return replace(self, energy_eV=self.energy_eV[keep], counts=self.counts[keep], plural=plural)
 
     def variance(self, model: np.ndarray) -> np.ndarray:
-        return np.maximum(
-            self.gain * np.maximum(model, 1e-3 * np.mean(np.abs(model))) + self.read_noise**2, 1e-9
-        )
+        """Variance of each channel where the spectrum is `model`."""
+        counted = np.maximum(model, 1e-3 * np.mean(np.abs(model)))
+        if self.plural is not None:
+            counted = counted + self.plural
+        return np.maximum(self.gain * counted + self.read_noise**2, 1e-9)
 
 
 @dataclass
@@ -100,6 +105,10 @@ class Unmixing:
         Upper end of the one-sided 95 % interval, systematic error included.
     correlation : (s, s) array
         Of the statistical errors of the fractions.
+    sys_covariance : (s, s) array
+        Of their systematic errors.
+    seen_sigma : (s,) array
+        By how many standard deviations the fit is worse without the species (statistical).
     shift_eV, shift_se_eV, blur_eV : float
         By how much the axis stands too high at this edge, after the fit.
     total, total_se : float
@@ -122,6 +131,8 @@ class Unmixing:
     high: np.ndarray
     limit: np.ndarray
     correlation: np.ndarray
+    sys_covariance: np.ndarray
+    seen_sigma: np.ndarray
     shift_eV: float
     shift_se_eV: float
     blur_eV: float
@@ -150,7 +161,8 @@ class Problem:
 
     def __init__(self, spectrum: Spectrum, onset_eV: float):
         above = ABOVE_EV if spectrum.kernel is not None else ABOVE_WITHOUT_EV
-        self.spectrum = spectrum.cut(onset_eV - BELOW_EV, onset_eV + above)
+        below = BELOW_LITHIUM_EV if onset_eV == ONSET_EV["Li_K"] else BELOW_EV
+        self.spectrum = spectrum.cut(onset_eV - below, onset_eV + above)
         self.onset = onset_eV
         energy, counts = self.spectrum.energy_eV, self.spectrum.counts
         self.step = float(energy[1] - energy[0])
@@ -311,7 +323,7 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
     -------
     Unmixing
     """
-    from ceiflow.eels.fine_structure.checks import missing_structure
+    from ceiflow.eels.fine_structure.checks import misfit, missing_structure
     from ceiflow.eels.fine_structure.profile import profile_intervals
 
     references = list(references)
@@ -332,10 +344,11 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
     shifts = np.array([node.shift_eV for node in nodes])
     shift = float(weight @ shifts)
     se = np.sqrt(np.maximum(np.diag(covariance), 0))
-    drawn, moved = misfit(problem, references, group, best, fraction, seed)
+    sys_covariance, moved = misfit(problem, references, group, best, fraction, seed)
+    drawn = np.sqrt(np.diag(sys_covariance))
     # The references' own energies are the scale that the shift is told by.
     shift_se = float(np.sqrt(weight @ (shifts - shift) ** 2 + moved**2))
-    low, high, upper = profile_intervals(nodes, group, temper)
+    low, high, upper, seen = profile_intervals(nodes, group, temper)
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = covariance / np.outer(se, se)
     parts_columns = columns.columns(best.shift_eV, best.blur_eV) * best.amounts
@@ -349,6 +362,8 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
         high,
         np.minimum(np.hypot(upper - fraction, 1.645 * drawn) + fraction, 1.0),
         correlation,
+        sys_covariance,
+        seen,
         shift,
         shift_se,
         best.blur_eV,
@@ -366,31 +381,4 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
             item.name: float(best.amounts[i] / max(best.amounts.sum(), 1e-12))
             for i, item in enumerate(references)
         },
-    )
-
-
-def misfit(
-    problem: Problem,
-    references: Sequence[Reference],
-    group: np.ndarray,
-    best: Node,
-    fraction: np.ndarray,
-    seed: int,
-) -> tuple[np.ndarray, float]:
-    """Systematic errors of fractions and shift: how they move when references do."""
-    rng = np.random.default_rng(seed)
-    spread = max(problem.spectrum.shift_se_eV, 0.02)
-    shifts = best.shift_eV + np.clip(np.arange(-0.5, 0.51, 0.1), -3 * spread, 3 * spread)
-    ready = problem.prepare()
-    results, moved = [], []
-    for _ in range(MISFIT_DRAWS):
-        columns = ReferenceColumns(
-            problem.spectrum.energy_eV, problem.kernel, [item.perturbed(rng) for item in references]
-        )
-        nodes = [problem.node(columns, shift, best.blur_eV, ready) for shift in shifts]
-        found = min(nodes, key=lambda item: item.chi2)
-        results.append(group @ found.amounts / max(found.amounts.sum(), 1e-12))
-        moved.append(found.shift_eV - best.shift_eV)
-    return np.sqrt(np.mean((np.array(results) - fraction) ** 2, axis=0)), float(
-        np.sqrt(np.mean(np.square(moved)))
     )

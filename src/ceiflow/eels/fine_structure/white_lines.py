@@ -30,7 +30,7 @@ class WhiteLines:
     """L3 and L2 of one metal in one spectrum.
 
     `ratio` and `position_eV` have statistical errors; `ratio_sys` is the sensitivity to windows and steps.
-    `reason` says why there is none.
+    `reason` says why there is none; `l3` and `l3_se` then say whether L3 was looked for.
     """
 
     element: str
@@ -203,7 +203,8 @@ def white_lines(
     spread = [float(values[1:].std(ddof=1)) if gain else 0.0 for values in (first, second)]
     for name, value, error in zip(("L3", "L2"), (first[0], second[0]), spread, strict=True):
         if not value > DETECTION_SIGMA * error or not value > 0:
-            return WhiteLines(element, reason=f"{element} {name} does not stand above its detection limit")
+            why = f"{element} {name} does not stand above its detection limit"
+            return WhiteLines(element, l3=float(first[0]), l3_se=spread[0], reason=why)
     ratios = first / second
     other_ways = np.array([np.divide(*measured(recipe, drawn[:1], at))[0] for recipe in variations()])
     positions = [find_lines(energy, row, element, shift_eV)[0] for row in net[1:60]]
