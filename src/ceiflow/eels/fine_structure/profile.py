@@ -26,8 +26,8 @@ def profile_intervals(
 
     A fraction c of one species is held by writing its amount as c / (1 - c) times that of all others, which
     leaves a smaller non-negative problem. Shift and blur are free at every value. A species is seen by the
-    square root of what chi-square loses with it: the error of a share at its own value says less, since much of
-    it is the error of the other shares.
+    root of what chi-square loses with it: the error of a share at its own value says less, since much of it
+    is the error of the other shares.
 
     Parameters
     ----------
