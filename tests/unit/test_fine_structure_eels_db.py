@@ -17,10 +17,19 @@ COUNTS = 1000 + np.arange(40) ** 2
 
 
 def msa() -> str:
-    head = ["#FORMAT      : EMSA/MAS Spectral Data File", "#VERSION     : 1.0", "#TITLE       : a",
-            "#NPOINTS     : 40.", "#NCOLUMNS    : 1.", "#XUNITS      : eV", "#DATATYPE    : Y",
-            "#XPERCHAN    : 0.5", "#OFFSET      : 280.0", "#SIGNALTYPE  : ELS", "#SPECTRUM    : Spectral Data Starts Here"]  # fmt: skip
-    return "\n".join([*head, *(f"{value}.0," for value in COUNTS), "#ENDOFDATA   :"]) + "\n"
+    head = """\
+#FORMAT      : EMSA/MAS Spectral Data File
+#VERSION     : 1.0
+#TITLE       : a
+#NPOINTS     : 40.
+#NCOLUMNS    : 1.
+#XUNITS      : eV
+#DATATYPE    : Y
+#XPERCHAN    : 0.5
+#OFFSET      : 280.0
+#SIGNALTYPE  : ELS
+#SPECTRUM    : Spectral Data Starts Here"""
+    return "\n".join([head, *(f"{value}.0," for value in COUNTS), "#ENDOFDATA   :"]) + "\n"
 
 
 @pytest.fixture
@@ -32,7 +41,8 @@ def collection(monkeypatch):
             host = f"http://127.0.0.1:{self.server.server_address[1]}"
             entries = [
                 {"title": title, "id": i, "download_link": f"{host}/{i}.msa", "permalink": "",
-                 "elements": ["C"], "description": "", "formula": "C", "author": {"name": "a"}, "microscope": "m"}
+                 "elements": ["C"], "description": "", "formula": "C", "author": {"name": "a"},
+                 "microscope": "m"}
                 for i, title in enumerate(("C K of calcite", "C K of calcite, again"))
             ]  # fmt: skip
             body = msa() if self.path.endswith(".msa") else json.dumps(entries)

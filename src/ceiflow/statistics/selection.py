@@ -20,7 +20,15 @@ from ceiflow.statistics.nesting import (
 from ceiflow.statistics.tables import Row, number, text
 from ceiflow.study.claims import group_text, matches
 
-FINE_STRUCTURE = ("carbon_fraction_", "oxygen_prepeak", "_l3_l2_ratio", "_valence")
+FINE_STRUCTURE = (
+    "carbon_fraction_",
+    "oxygen_fraction_",
+    "lithium_fraction_",
+    "oxygen_prepeak",
+    "_l3_l2_ratio",
+    "_valence",
+    "_separation_",
+)
 UNCONTROLLED = "dose not controlled"
 DOSE_LIMIT = 0.3  # of the critical dose, above which fine structure is not taken as the specimen's own
 
