@@ -77,7 +77,7 @@ def snakemake(
         [*before, *command(study, *arguments, snakefile=snakefile)],
         capture_output=True,
         text=True,
-        timeout=2400,
+        timeout=900,
         env=environment(**variables),
     )
     return Run(done.returncode, done.stdout + done.stderr)
@@ -147,5 +147,5 @@ def contract_faults(study: Path) -> str:
     checker = os.environ.get("CEIFLOW_CONTRACT_CHECK")
     if not checker:
         pytest.skip("CEIFLOW_CONTRACT_CHECK does not name the contract's checker")
-    done = subprocess.run([sys.executable, checker, str(study)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, checker, str(study)], capture_output=True, text=True, timeout=300)
     return done.stdout.strip() + done.stderr

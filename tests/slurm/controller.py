@@ -34,7 +34,7 @@ ReturnToService=2
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmdParameters=config_overrides
 MailProg=/bin/true
-MinJobAge=300
+MinJobAge=3600
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 State=UNKNOWN
 PartitionName=ci Nodes=ALL Default=YES MaxTime=60 DefMemPerCPU=500 State=UP
@@ -138,7 +138,7 @@ class Controller:
 
     def _munge(self) -> None:
         """Munge in Debian's own places, where the clients look for its socket."""
-        if subprocess.run(["munge", "-n"], capture_output=True).returncode == 0:
+        if subprocess.run(["munge", "-n"], capture_output=True, timeout=30).returncode == 0:
             return
         Path("/run/munge").mkdir(exist_ok=True)
         for folder in ("/run/munge", "/var/log/munge", "/var/lib/munge"):
@@ -146,7 +146,9 @@ class Controller:
         with open(self.folder / "munged.out", "ab") as log:
             call = ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups", "munged", "--foreground"]
             self._running["munged"] = subprocess.Popen(call, stdout=log, stderr=log)
-        self._until(lambda: subprocess.run(["munge", "-n"], capture_output=True).returncode == 0, "munge")
+        self._until(
+            lambda: subprocess.run(["munge", "-n"], capture_output=True, timeout=30).returncode == 0, "munge"
+        )
 
     def _answers(self) -> bool:
         if not (ETC / "slurm.conf").exists():
@@ -159,7 +161,7 @@ class Controller:
 
     def _wait_for_node(self) -> None:
         def idle() -> bool:
-            done = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True)
+            done = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, timeout=30)
             return done.stdout.strip() == "idle"
 
         self._until(idle, "the node")

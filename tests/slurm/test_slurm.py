@@ -37,9 +37,9 @@ def slurm(tmp_path_factory):
     try:
         install()
         controller.start()
-    except Unavailable as reason:
+    except (Unavailable, OSError, LookupError, subprocess.SubprocessError) as reason:
         controller.stop()
-        pytest.skip(str(reason))
+        pytest.skip(f"no Slurm here: {reason}")
     yield controller
     controller.stop()
 

@@ -94,13 +94,13 @@ def read(folder):
 def test_snakedeploy(some, tmp_path):
     pytest.importorskip("snakedeploy", reason="snakedeploy is not installed (make clusters)")
     source = tmp_path / "source"
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(source)], check=True)
-    subprocess.run(["git", "-C", str(source), "tag", "v0"], check=True)
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(source)], check=True, timeout=120)
+    subprocess.run(["git", "-C", str(source), "tag", "v0"], check=True, timeout=60)
     target = tmp_path / "deployed"
     target.mkdir()
     code = "from snakedeploy.client import main; main()"
     call = [sys.executable, "-c", code, "deploy-workflow", str(source), str(target), "--tag", "v0"]
-    done = subprocess.run(call, capture_output=True, text=True, env=environment())
+    done = subprocess.run(call, capture_output=True, text=True, env=environment(), timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     file = target / "workflow" / "Snakefile"
     deployed = file.read_text()

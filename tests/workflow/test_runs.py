@@ -32,6 +32,7 @@ def test_manifest_is_what_sha256sum_checks(finished):
         cwd=finished / "results",
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stdout
 

@@ -93,7 +93,7 @@ def test_results_that_cannot_be_written(study):
 
 def verify(*arguments):
     call = [sys.executable, "-m", "ceiflow.cli", "verify", *map(str, arguments)]
-    return subprocess.run(call, capture_output=True, text=True, env=environment(), cwd=ROOT)
+    return subprocess.run(call, capture_output=True, text=True, env=environment(), cwd=ROOT, timeout=120)
 
 
 def test_verify_tells_same_equivalent_and_different(finished, study, tmp_path):
