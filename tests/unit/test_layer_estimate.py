@@ -5,11 +5,12 @@ import pytest
 from layer_maps import count_maps
 from scipy.ndimage import gaussian_filter
 
+from ceiflow.layer.distance import distance_and_position
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.kernels import chord, ramp, step
 from ceiflow.layer.profile import Species
 from ceiflow.layer.segments import divide, split
-from ceiflow.layer.surface import distance_and_position, trace_surface
+from ceiflow.layer.surface import trace_surface
 
 
 def measured(rng, segment_nm=6.0, reference=True, **more):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ceiflow.layer.surface import distance_and_position, trace_surface
+from ceiflow.layer.distance import distance_and_position
+from ceiflow.layer.surface import trace_surface
 
 
 def disc(shape, centre, radius, blur=1.0):

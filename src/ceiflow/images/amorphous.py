@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from ceiflow.images.field import Field, clean, pool
-from ceiflow.images.spots import find_spots, flattened
+from ceiflow.images.spots import FALSE_SPOT, SMALL_TILE_NM, find_spots, flattened
 
 # Spacings by which crystals in a layer are named, in nm, and how near a spot has to come.
 KNOWN_SPACINGS_NM = {"LiF": (0.201, 0.233), "Li2O": (0.266,), "Li2CO3": (0.281, 0.292, 0.303)}
@@ -88,6 +88,7 @@ def _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm) -> 
     particle = [
         (s["spacing_nm"], s["angle_deg"]) for s in field_lattice.notes.get("spots", []) if not s["foreign"]
     ]
+    bar = naming_bar(float(judged.sum()) * field_lattice.step_nm**2, 1 / spacing_range_nm[1], 1 / low)
     found = []
     for spot in spots:
         note = spot.as_note()
@@ -99,8 +100,35 @@ def _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm) -> 
         # What has the particle's own spacing and direction is its delocalised fringe.
         if turned and min(turned) < 2:
             continue
-        found.append({**note, "name": named(note["spacing_nm"])})
+        found.append({**note, "name": named(note["spacing_nm"]) if spot.significance >= bar else None})
     return found
+
+
+def naming_bar(area_nm2: float, lowest: float, highest: float) -> float:
+    """Power over its background that a spot needs before it names a crystal.
+
+    The power of an amorphous film is exponentially distributed, but about a mean that is itself an estimate
+    from `n` frequencies: the ratio x of both passes by chance with (1 + x / n)^-n. One false name in a
+    hundred images, over all frequencies, places and both sizes of tile, is x = n ((N / 0.01)^(1/n) - 1).
+
+    Parameters
+    ----------
+    area_nm2 : float
+        Of the layer that is judged.
+    lowest, highest : float
+        Range of spatial frequencies in nm^-1.
+
+    Notes
+    -----
+    Of the smaller tile, whose mean is the less certain: a Hann window makes 2.25 frequencies one, a median is
+    worth 0.48 of a mean of exponential values, and three and a half annuli are averaged.
+    """
+    width = max(1.5 / SMALL_TILE_NM, 0.12)
+    middle = (lowest + highest) / 2
+    n = 0.48 * np.pi * middle * 3.5 * width * SMALL_TILE_NM**2 / 2.25
+    # Tiles overlap by half in both directions; half of all frequencies are the other half of a pair.
+    tests = 2 * 4 * area_nm2 * np.pi / 2 * (highest**2 - lowest**2)
+    return float(n * ((max(tests, 1.0) / FALSE_SPOT) ** (1 / n) - 1))
 
 
 def named(spacing_nm: float) -> str | None:

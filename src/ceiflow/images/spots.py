@@ -11,6 +11,8 @@ from scipy import fft, ndimage
 FALSE_SPOT = 0.01
 # Tiles looked at in one image: more add time and no knowledge.
 MOST_TILES = 1500
+# Width of the smaller tiles: a crystal of two nm fills their middle.
+SMALL_TILE_NM = 3.2
 # Turbostratic carbon: its 002 layers.
 TURBOSTRATIC_NM = (0.32, 0.405)
 
@@ -233,7 +235,7 @@ def find_spots(
     """
     frame_nm = min(flat.shape) * step_nm
     large = min(max(8.0, 12 * spacing_range_nm[1]), frame_nm)
-    small = min(3.2, frame_nm)
+    small = min(SMALL_TILE_NM, frame_nm)
     found = tile_spots(flat, step_nm, spacing_range_nm, large)
     groups = grouped(found, 1.5 / large)
     fine = tile_spots(flat, step_nm, spacing_range_nm, small) if small < 0.7 * large else []

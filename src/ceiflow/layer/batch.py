@@ -166,6 +166,19 @@ def solve_linear(
     return local
 
 
+def chi2_of(kind: str, batch: Batch, local: FloatArray, blur: float, amplitude: FloatArray) -> FloatArray:
+    """chi-square (K,) of given edges, blur and amplitudes (S, K), the linear coefficients at their best."""
+    columns, layer = _columns(kind, batch, local[:, X_IN], local[:, THICKNESS], blur)
+    total = np.zeros(len(local))
+    for s, design in enumerate(columns):
+        weighted = design * batch.weight[s][..., None]
+        rest = batch.y[s] - amplitude[s][:, None] * layer
+        normal = np.einsum("kbm,kbn->kmn", weighted, design)
+        coefficient = _solve(normal, np.einsum("kbm,kb->km", weighted, rest))
+        total += np.sum(batch.weight[s] * (rest - (design @ coefficient[..., None])[..., 0]) ** 2, axis=1)
+    return total
+
+
 def _solve(normal, right):
     """Batched solution; directions without information stay at zero."""
     scale = np.sqrt(np.maximum(np.einsum("kii->ki", normal), 1e-300))

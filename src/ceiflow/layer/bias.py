@@ -29,9 +29,9 @@ LIKE_SPACING = 0.3
 #: 400 and 2000 e/A^2 (between which the gap differs by 0.03 nm). From `multislice.py table`.
 SIMULATED_NM = np.array(
     [
-        [40.0, -0.13, 0.09, 0.07],
+        [40.0, -0.13, 0.11, 0.07],
         [80.0, 0.03, 0.13, 0.08],
-        [150.0, -0.19, 0.10, 0.06],
+        [150.0, -0.19, 0.10, 0.07],
         [300.0, -0.68, 0.47, -0.21],
     ]
 )

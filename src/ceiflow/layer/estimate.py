@@ -19,7 +19,9 @@ from ceiflow.layer.amplitude import (
 )
 from ceiflow.layer.batch import THICKNESS, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
+from ceiflow.layer.null import null_std
 from ceiflow.layer.profile import Profile, Species
+from ceiflow.layer.starts import half_width
 
 FloatArray = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ SHAPE_PIXELS = 0.03
 MOST_JOINT = 60
 #: The covered segments are settled when fewer than this share of them change.
 SETTLED = 0.02
+#: Segments from which on a median over them is worth more than their sum.
+SEVERAL = 4
 #: A film behind the particle loses less than this share of its counts where the particle is.
 LEAST_DROP = 0.5
 NO_AMPLITUDE = (
@@ -52,6 +56,8 @@ def estimate(
     max_thickness_nm: float = 40.0,
     inner_nm: float = 15.0,
     detection_sigma: float = 3.29,
+    bin_pixels: float = _p.BIN_PIXELS,
+    before: Profile | None = None,
 ) -> Profile:
     """Layer thickness of every segment of arc.
 
@@ -69,6 +75,11 @@ def estimate(
         Reach of the profile outside and inside of the contour.
     detection_sigma : float
         Detection limit in standard deviations of a bare surface's thickness.
+    bin_pixels : float
+        Width of a distance bin.
+    before : Profile, optional
+        Of an earlier look at the same surface: its kernel is kept, and its fit of the mean profile is where
+        this one starts.
 
     Returns
     -------
@@ -80,7 +91,7 @@ def estimate(
     mean_radius = 1.0 / bend if bend > 0 else np.inf
     radii = np.full(n_segments, mean_radius if np.isfinite(mean_radius) else 1e6)
     reach = {
-        "bin_nm": _p.BIN_PIXELS * pixel_nm,
+        "bin_nm": bin_pixels * pixel_nm,
         "inner_nm": inner_nm,
         "outer_nm": max_thickness_nm + 3 * pixel_nm,
     }
@@ -89,13 +100,26 @@ def estimate(
     kinds = ["planar"]
     if mean_radius < LARGEST_RADIUS * inner_nm:
         kinds.append("shell")
-    means = {kind: _p.fit_mean(kind, whole, pixel_nm, max_thickness_nm) for kind in kinds}
+    if not any(item.particle and not item.in_layer for item in species):
+        # In one map alone an edge that falls over some nm looks like a layer.
+        kinds.append("tilted")
+    blur, half = None, None
+    if before is not None:
+        kinds, known = [before.kind], before.compared[before.kind]
+        blur, half = known["blur_nm"], known.get("half_width_nm")
+    if "tilted" in kinds:
+        half = half or half_width(whole, pixel_nm, max_thickness_nm)
+    shapes = {kind: (_shaped(kind, batch, half), _shaped(kind, whole, half)) for kind in kinds}
+    means = {
+        kind: _p.fit_mean(kind, one, pixel_nm, max_thickness_nm, blur) for kind, (_, one) in shapes.items()
+    }
     names = _p.amplitude_names(whole)
     criterion = {
         kind: min(_p.aicc(bare, 1), _p.aicc(covered, 1 + len(names)))
         for kind, (bare, covered, _) in means.items()
     }
     kind = min(criterion, key=criterion.__getitem__)
+    batch, whole = shapes[kind]
     bare, covered, blurs = means[kind]
     scale = max(1.0, covered.chi2.sum() / max(covered.n_data.sum() - covered.local.size, 1.0))
     gain = float(bare.chi2.sum() - covered.chi2.sum()) / scale
@@ -119,7 +143,7 @@ def estimate(
             if some.any() and not some.all():
                 # Short patches are lost in the mean of a long bare surface: their own mean is tried.
                 part = _p.pool(
-                    distance_nm, np.where(_of(some, segment), 0, -1), species, 1, radii[:1], **reach
+                    distance_nm, np.where(_of(some, segment), 0, -1), species, 1, whole.radius, **reach
                 )
                 first, second, _ = _p.fit_mean(kind, part, pixel_nm, max_thickness_nm)
                 if float(first.chi2.sum() - second.chi2.sum()) > LEAST_CHI2_GAIN:
@@ -130,7 +154,16 @@ def estimate(
             amplitude = np.maximum(covered.amplitude, 0.0)
             result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
             notes.append(filled or NO_AMPLITUDE)
-    return _finish(kind, batch, result, (source, taken), species, limits_nm, means, criterion, gain, notes)
+    compared = {name: _summary(fits[1], criterion[name]) for name, fits in means.items()}
+    if "tilted" in compared:
+        compared["tilted"]["half_width_nm"] = half
+    compared = compared if before is None else before.compared
+    return _finish(kind, batch, result, (source, taken), species, limits_nm, compared, gain, notes)
+
+
+def _shaped(kind: str, batch: Batch, half_nm: float | None) -> Batch:
+    """The batch with what a kernel needs: a tilted facet's half width in place of the radius."""
+    return replace(batch, radius=np.full(len(batch.x), half_nm)) if kind == "tilted" else batch
 
 
 def _filled_view(bare: Fit, species: list[Species]) -> str:
@@ -240,23 +273,34 @@ def _sensitivity(kind, batch: Batch, fitted: Fit) -> FloatArray:
 
 
 def _limits(kind, batch, fitted, pixel_nm, detection_sigma):
-    noise = _inflation(fitted) * _p.null_std(kind, batch, fitted)
-    return np.maximum(detection_sigma * noise, _p.detection_floor_nm(pixel_nm, fitted.blur))
+    null = _inflation(fitted) * null_std(kind, batch, fitted)
+    return _above(null, fitted, pixel_nm, detection_sigma)
+
+
+def _above(null: FloatArray, fitted: Fit, pixel_nm: float, detection_sigma: float) -> FloatArray:
+    """Detection limit, from the standard deviation of a bare segment."""
+    return np.maximum(detection_sigma * null, _p.detection_floor_nm(pixel_nm, fitted.blur))
 
 
 def _inflation(fitted: Fit) -> float:
-    """Factor on standard deviations where the model does not describe the data within its noise."""
-    dof = fitted.n_data.sum() - fitted.local.size
-    return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof))) if dof > 0 else 1.0
+    """Factor on standard deviations where the model does not describe the data within its noise.
+
+    With several segments it is the median's: one that holds the end of a bare run fits badly, and says
+    nothing of the others.
+    """
+    dof = fitted.n_data - fitted.local.shape[1]
+    if len(dof) < SEVERAL:
+        return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof.sum()))) if dof.sum() > 0 else 1.0
+    return float(np.sqrt(max(1.0, np.median(fitted.chi2 / np.maximum(dof, 1.0)))))
 
 
-def _finish(kind, batch, fitted, origin, species, limits_nm, means, criterion, gain, notes):
+def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, notes):
     pixel_nm, detection_sigma, max_thickness_nm = limits_nm
     source, taken = origin
     inflation = _inflation(fitted)
-    null = inflation * _p.null_std(kind, batch, fitted)
+    null = inflation * null_std(kind, batch, fitted)
     known = source != "none"
-    lod = _limits(kind, batch, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
+    lod = _above(null, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
     own = np.hypot(inflation * fitted.own_std(), SHAPE_PIXELS * pixel_nm)
     n_shared = len(fitted.shared_names)
     if n_shared and fitted.sensitivity.shape[2] == n_shared:
@@ -288,7 +332,7 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, means, criterion, g
     dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
     return Profile(
         kind=kind,
-        compared={name: _summary(fits[1], criterion[name]) for name, fits in means.items()},
+        compared=compared,
         x_in_nm=fitted.x_in,
         x_in_std_nm=inflation * fitted.own_std(0),
         thickness_nm=thickness,

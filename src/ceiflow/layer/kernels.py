@@ -53,6 +53,11 @@ def ramp(u: FloatArray, w: FloatArray) -> FloatArray:
     return w * (z * step(u, w) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
 
 
+def sloping(u: FloatArray, w: FloatArray, half: FloatArray) -> FloatArray:
+    """Step that falls linearly from `u` = -half to half, blurred: the mean of sharp steps in between."""
+    return (ramp(u - half, w) - ramp(u + half, w)) / (2 * half)
+
+
 def chord(u: FloatArray, w: FloatArray, radius: FloatArray) -> FloatArray:
     """Blurred length of the beam's path through a sphere, in the unit of `u`.
 
@@ -81,12 +86,14 @@ def basis(
 
     Parameters
     ----------
-    kind : {"planar", "shell"}
-        A slab on a slab, or a spherical shell on a sphere.
+    kind : {"planar", "shell", "tilted"}
+        A slab on a slab, a spherical shell on a sphere, or a slab on a facet that is not quite edge-on: its
+        projection falls linearly over twice `radius`.
     x : array
         Distance from the contour.
     x_in, thickness, w, radius : arrays that broadcast with `x`
-        Position of the particle's edge, layer thickness (any sign), blur, radius of the particle.
+        Position of the particle's edge, layer thickness (any sign), blur, radius of the particle (half the
+        width of a tilted facet's projection).
 
     Returns
     -------
@@ -95,6 +102,9 @@ def basis(
         slab `layer` is 1 within the layer; for a shell it is the path length through the layer.
     """
     u = x - x_in
+    if kind == "tilted":
+        inner = sloping(u, w, radius)
+        return inner, ramp(u, w), inner, sloping(u - thickness, w, radius) - inner
     inner = step(u, w)
     depth = ramp(u, w)
     if kind == "planar":

@@ -103,7 +103,7 @@ def trace_lines(
 def line_distance(surface: Surface, axis: int) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
     """Signed distance along its own line, arc position and index of the crossing, of every pixel.
 
-    The same three arrays as `ceiflow.layer.surface.distance_and_position` gives for a map.
+    The same three arrays as `ceiflow.layer.distance.distance_and_position` gives for a map.
     """
     shape = surface.inside.shape
     distance, position = np.full(shape, np.nan), np.full(shape, np.nan)

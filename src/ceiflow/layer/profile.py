@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import batch as _batch
-from ceiflow.layer.batch import THICKNESS, Batch, Fit
+from ceiflow.layer.batch import Batch, Fit
+from ceiflow.layer.starts import linear_amplitude, search, start
 
 FloatArray = NDArray[np.float64]
 
@@ -179,27 +180,24 @@ def pool(
     return Batch(x, np.array(values), np.array(weights), particle, layered, radius_nm)
 
 
-def start(
-    n_segments: int, particle: NDArray[np.bool_], x_in: float = 0.0, thickness: float = 0.0
-) -> FloatArray:
-    """Local parameters to start from; linear coefficients are solved for by the fit."""
-    size = 2 + int(np.where(particle, 3, 2).sum())
-    local = np.zeros((n_segments, size))
-    local[:, 0], local[:, 1] = x_in, thickness
-    return local
-
-
 def amplitude_names(batch: Batch) -> tuple[str, ...]:
     """Names of the layer amplitudes of a batch."""
     return tuple(f"amplitude:{s}" for s in np.flatnonzero(batch.layered))
 
 
 def fit_mean(
-    kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float
+    kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float, blur_nm: float | None = None
 ) -> tuple[Fit, Fit, tuple[float, float]]:
     """Mean profile with and without a layer.
 
-    Several starts: thickness and amplitude have more than one optimum when counts are few.
+    Several starts: thickness and amplitude have more than one optimum when counts are few, and where the
+    particle's own map has to show the layer, blur and thickness exchange as well.
+
+    Parameters
+    ----------
+    kind, whole, pixel_nm, max_thickness_nm
+    blur_nm : float, optional
+        Of an earlier look: where the search begins.
 
     Returns
     -------
@@ -236,9 +234,14 @@ def fit_mean(
     )
     common["prior_x"] = (edge, spread)
     trials = []
-    for guess in np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm)):
-        local = start(1, whole.particle, edge, guess)
-        amplitude = _linear_amplitude(kind, whole, local, blur)
+    if first is not None:
+        guesses = np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm))
+        begins = [(edge, guess, blur) for guess in guesses]
+    else:
+        begins = search(kind, whole, edge, pixel_nm, max_thickness_nm, blur_nm)
+    for x_in, thickness, blur in begins:
+        local = start(1, whole.particle, x_in, thickness)
+        amplitude = linear_amplitude(kind, whole, local, blur).mean(axis=1)
         trials.append(
             _batch.fit(
                 kind, whole, local, blur, amplitude, shared=("blur", *names),
@@ -277,46 +280,11 @@ def _best(fits: Iterable[Fit]) -> Fit:
     return min(fits, key=lambda item: item.chi2.sum())
 
 
-def _linear_amplitude(kind, batch, local, blur):
-    """Best layer amplitudes at given edges: one linear fit per species."""
-    amplitude = np.zeros(len(batch.particle))
-    columns, layer = _batch._columns(kind, batch, local[:, 0], local[:, 1], blur)
-    for s in np.flatnonzero(batch.layered):
-        design = np.concatenate([columns[s], layer[..., None]], axis=-1)
-        weighted = design * batch.weight[s][..., None]
-        normal = np.einsum("kbm,kbn->kmn", weighted, design)
-        amplitude[s] = _batch._solve(normal, np.einsum("kbm,kb->km", weighted, batch.y[s]))[:, -1].mean()
-    return amplitude
-
-
 def aicc(fitted: Fit, n_shared: int) -> float:
     """Akaike's criterion for a Gaussian likelihood of known variance, corrected for few data."""
     k = fitted.local.size + n_shared
     n = float(fitted.n_data.sum())
     return float(fitted.chi2.sum() + 2 * k + 2 * k * (k + 1) / max(n - k - 1, 1.0))
-
-
-def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
-    """Standard deviation of each segment's thickness if its true thickness were zero.
-
-    With a species that is in the layer only, that is the error at thickness zero. Where the particle's own
-    map has to show the layer, a thin one is the same as a shifted edge, and the error at zero is infinite:
-    then it is a third of the smallest thickness that is three times its own error.
-    """
-    if np.any(batch.layered & ~batch.particle):
-        return _std_at(kind, batch, fitted, np.zeros(len(batch.x)))
-    result = np.full(len(batch.x), np.inf)
-    for thickness in np.geomspace(0.5 * fitted.blur, 60 * fitted.blur, 24)[::-1]:
-        std = _std_at(kind, batch, fitted, np.full(len(batch.x), thickness))
-        # From thick to thin, as long as the thickness is resolved.
-        result = np.where(3.0 * std < thickness, np.minimum(result, thickness / 3.0), result)
-    return result
-
-
-def _std_at(kind: str, batch: Batch, fitted: Fit, thickness: FloatArray) -> FloatArray:
-    local = fitted.local.copy()
-    local[:, THICKNESS] = thickness
-    return _batch.fit(kind, batch, local, fitted.blur, fitted.amplitude, iterations=0).own_std()
 
 
 def fit_segments(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ceiflow.layer.elements import Choice, _own_variance, _split
 from ceiflow.layer.image import Seen, _known, without_limit
-from ceiflow.layer.profile import Species
+from ceiflow.layer.profile import BIN_PIXELS, Species
 from ceiflow.layer.summary import Trace
 from ceiflow.layer.trace import find_layer
 from ceiflow.study.measurements import not_identifiable
@@ -23,6 +23,8 @@ FEWEST_COUNTS = 1e-3
 #: Segments of the first look, in those of the second; and how far the second one looks, in the thickest
 #: layer.
 LONG_SEGMENTS, REACH = 6.0, 1.5
+#: Width of the second look's distance bins, in blurs (one standard deviation).
+BINS_PER_BLUR = 0.4
 #: A long contour is cut into this many segments at most.
 MOST_SEGMENTS = 160
 #: Share of the Fresnel fringe's width by which it may shift the rim's edges: they are fitted without it.
@@ -79,15 +81,23 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
 
 def _found(choice: Choice, step: float, settings: dict):
     """The layer, its profile cut to where a first look, in long segments, has it."""
+    settings = {**settings, "near_only": True}
     length = LONG_SEGMENTS * settings["segment_nm"]
-    first = find_layer(choice, step, {**settings, "segment_nm": length})
-    trace = first.trace
-    if trace is None or not trace.present.any() or first.profile.amplitude_source != "profile":
+    first = find_layer(choice, step, {**settings, "segment_nm": length, "grow": 1.0, "refine": False})
+    if first.profile is None:
+        return first
+    trace, profile = first.trace, first.profile
+    # Bins follow the blur: finer ones hold the same counts and cost as much again.
+    settings["bin_pixels"] = float(np.clip(BINS_PER_BLUR * profile.blur_nm / step, BIN_PIXELS, 1.0))
+    if trace is None or not trace.present.any() or profile.amplitude_source != "profile":
         return find_layer(choice, step, settings)
+    settings["before"] = profile
     thickest = float(np.nanmax(trace.thickness_nm[trace.present]))
-    reach = min(settings["max_thickness_nm"], REACH * thickest + 4 * first.profile.blur_nm + 4 * step)
+    reach = min(settings["max_thickness_nm"], REACH * thickest + 4 * profile.blur_nm + 4 * step)
     shortest = max(settings["segment_nm"], first.surface.length_nm / MOST_SEGMENTS)
-    return find_layer(choice, step, {**settings, "segment_nm": shortest, "max_thickness_nm": reach})
+    second = find_layer(choice, step, {**settings, "segment_nm": shortest, "max_thickness_nm": reach})
+    # Short segments may be too noisy for what long ones show.
+    return second if second.trace is not None and second.trace.present.any() else first
 
 
 def _bare(trace: Trace) -> Trace:

@@ -159,63 +159,6 @@ def trace_surface(
     )
 
 
-def distance_and_position(
-    surface: Surface, shape: tuple[int, int] | None = None
-) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
-    """Signed distance and arc position of every pixel.
-
-    Parameters
-    ----------
-    surface : Surface
-    shape : (rows, columns), optional
-        Of the map; the field's own by default.
-
-    Returns
-    -------
-    distance_nm : (rows, columns) array
-        Distance to the nearest contour point, negative inside; NaN where there is no surface.
-    position_nm : (rows, columns) array
-        Arc position of that point.
-    index : (rows, columns) int array
-        Its index; -1 where there is no surface.
-    """
-    from scipy.spatial import cKDTree
-
-    shape = surface.inside.shape if shape is None else shape
-    if len(surface.points) == 0:
-        empty = np.full(shape, np.nan)
-        return empty, empty.copy(), np.full(shape, -1)
-    pixels = np.indices(shape).reshape(2, -1).T.astype(float)
-    length, index = cKDTree(surface.points).query(pixels)
-    offset = pixels - surface.points[index]
-    along_normal = np.einsum("ij,ij->i", offset, surface.normals[index])
-    # Near the contour the foot of the normal is exact and also gives the side; further out the mask gives
-    # the side, since at the end of a contour or in a corner the normal of the nearest point may not.
-    side = (
-        np.where(surface.inside.ravel(), -1.0, 1.0)
-        if shape == surface.inside.shape
-        else np.sign(along_normal)
-    )
-    near = length < 1.0
-    signed = np.where(near, along_normal, side * length) * surface.pixel_size_nm
-    return signed.reshape(shape), surface.position_nm[index].reshape(shape), index.reshape(shape)
-
-
-def free_length(surface: Surface) -> FloatArray:
-    """Length in nm from every contour point along its outward normal to the frame.
-
-    Across a map of fewer than six rows or columns the frame does not count, as in `trace_surface`.
-    """
-    free = np.full(len(surface.points), np.inf)
-    for axis, size in enumerate(surface.inside.shape):
-        along = surface.normals[:, axis]
-        if size < NARROW_PIXELS and max(surface.inside.shape) >= NARROW_PIXELS:
-            continue
-        room = np.where(along > 0, size - 0.5 - surface.points[:, axis], surface.points[:, axis] + 0.5)
-        free = np.minimum(free, np.maximum(room, 0.0) / np.maximum(np.abs(along), 1e-9))
-    return free * surface.pixel_size_nm
-
-
 def _clean(values, level, pixel_size_nm, min_diameter_nm, fill_holes):
     """Mask of the particles, and the field without islands and holes."""
     from scipy import ndimage

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ceiflow.layer.distance import distance_and_position, free_length
 from ceiflow.layer.edge import edge_below, fit_edge
 from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.lines import line_axis, line_distance, trace_lines
 from ceiflow.layer.mixed import mixed_segments, unresolved_std
-from ceiflow.layer.profile import Profile, detection_floor_nm
+from ceiflow.layer.profile import BIN_PIXELS, Profile, detection_floor_nm
 from ceiflow.layer.reference import DENSE_PER_NM3
 from ceiflow.layer.segments import Segments, divide, split
 from ceiflow.layer.summary import LIMIT_QUANTILE, Trace
-from ceiflow.layer.surface import NARROW_PIXELS, Surface, distance_and_position, free_length, trace_surface
+from ceiflow.layer.surface import NARROW_PIXELS, Surface, trace_surface
 
 FloatArray = NDArray[np.float64]
 
@@ -32,10 +33,14 @@ TARGET_NM, TARGET_PIXELS = 1.9, 0.75
 MIXED_SHARE = 0.25
 #: Error of a thickness from the shapes of pixel and probe, which no Gaussian describes, in pixels.
 SHAPE_PIXELS = 0.05
+#: A kernel fits as well as another if its chi-square is less than this many times the other's.
+MISFIT = 2.0
 #: Beyond the layer so many pixels have to be in view, to know what lies outside of it.
 ROOM_PIXELS = 2.0
 #: Depth of the profile inside the particle: enough to know its level and slope.
 INNER_NM, INNER_PIXELS = 12.0, 5.0
+#: Share of the greatest depth that there is which the profile reaches to at most.
+DEEPEST_SHARE = 0.8
 
 
 @dataclass
@@ -109,7 +114,9 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
         The particle's map and the species.
     pixel_nm : float
     settings : dict
-        The configuration's `layer`.
+        The configuration's `layer`. Images add `near_only` (distances in the band alone), `bin_pixels` (width
+        of a distance bin), `before` (profile of an earlier look), `grow` (how many times longer segments may
+        become) and `refine` (False: no segment is cut).
     """
     needed = min(settings["max_thickness_nm"] / 2, 0.3 * max(choice.values.shape) * pixel_nm)
     # Where the view ends early, what there is of it is used, and its length is said.
@@ -133,7 +140,7 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
             more = _seen(choice, pixel_nm, settings, enough)
             if more.surface.length_nm > 1.02 * found.surface.length_nm:
                 found = _measured(more, choice, pixel_nm, settings)
-    if not choice.unmarked:
+    if not choice.unmarked and settings.get("refine", True):
         found = _refined(found, choice, pixel_nm, settings)
     profile = found.profile
     found.notes += profile.notes
@@ -214,7 +221,9 @@ def _seen(choice: Choice, pixel_nm: float, settings: dict, view_nm: float) -> Fo
             facing_nm=facing,
             min_diameter_nm=6 * pixel_nm,
         )
-        distance, position, index = distance_and_position(surface)
+        near = settings.get("near_only", False)
+        reach = (INNER_NM + INNER_PIXELS * pixel_nm) / DEEPEST_SHARE, facing + 5 * pixel_nm
+        distance, position, index = distance_and_position(surface, reach_nm=reach if near else None)
     else:
         along = (0.0, choice.sigma_pixels) if axis == 1 else (choice.sigma_pixels, 0.0)
         smooth = _smooth(choice.values, along)
@@ -243,10 +252,10 @@ def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> 
             break
         limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
         target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
-        longest = min(LARGEST_SEGMENT * least, surface.length_nm)
+        longest = min(settings.get("grow", LARGEST_SEGMENT) * least, surface.length_nm)
         if limit <= target or length >= 0.99 * longest or _plain(found.profile, limit):
             break
-        length = min(length * float(np.clip((limit / target) ** 2, 1.2, 4.0)), longest)
+        length = min(length * float(np.clip((limit / target) ** 2, 1.2, LARGEST_SEGMENT)), longest)
     if length > 1.01 * least:
         found.notes.append(f"segments enlarged from {least:g} to {length:.3g} nm: few counts")
     if known and limit > target:
@@ -291,7 +300,7 @@ def _refined(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> F
 
 def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> Profile:
     deepest = float(-np.nanmin(np.where(found.segment_map >= 0, found.distance_nm, np.nan), initial=0.0))
-    inner = min(max(INNER_NM, INNER_PIXELS * pixel_nm), max(0.8 * deepest, 3 * pixel_nm))
+    inner = min(max(INNER_NM, INNER_PIXELS * pixel_nm), max(DEEPEST_SHARE * deepest, 3 * pixel_nm))
     distance, segment = found.distance_nm.ravel(), found.segment_map.ravel()
     if choice.outline:
         # The contour goes round the layer as well: distances count from where the particle's own map rises.
@@ -325,6 +334,8 @@ def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> P
         max_thickness_nm=settings["max_thickness_nm"],
         inner_nm=inner,
         detection_sigma=settings["detection_sigma"],
+        bin_pixels=settings.get("bin_pixels", BIN_PIXELS),
+        before=settings.get("before"),
     )
 
 
@@ -361,11 +372,13 @@ def _systematic_nm(profile: Profile, pixel_nm: float) -> float:
     A facet is no slab and a particle no sphere: the truth lies somewhere between the two kernels, evenly, so
     far as is known. Edges that are not blurred by a Gaussian move by some hundredths of a pixel.
     """
-    # A kernel whose layer is thinner than its own blur did not find it, and says nothing of its thickness.
+    # A kernel whose layer is thinner than its own blur did not find it, and says nothing of its thickness;
+    # nor does one that fits far worse than the other.
+    fits = MISFIT * profile.compared[profile.kind]["chi2_per_dof"]
     both = [
         item["thickness_nm"]
         for item in profile.compared.values()
-        if np.isfinite(item["thickness_nm"]) and item["thickness_nm"] > item["blur_nm"]
+        if item["thickness_nm"] > item["blur_nm"] and item["chi2_per_dof"] <= max(fits, MISFIT)
     ]
     between = np.ptp(both) / np.sqrt(12) if len(both) > 1 and profile.present.any() else 0.0
     return float(np.hypot(between, SHAPE_PIXELS * pixel_nm))

@@ -1,0 +1,38 @@
+"""What a bare surface's thickness would scatter by: the ground of the detection limit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceiflow.layer import batch as _batch
+from ceiflow.layer.batch import THICKNESS, Batch, Fit
+
+FloatArray = NDArray[np.float64]
+
+
+def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
+    """Standard deviation of each segment's thickness if its true thickness were zero.
+
+    With a species that is in the layer only, that is the error at thickness zero. Where the particle's own
+    map has to show the layer, a thin one is the same as a shifted edge, and the error at zero is infinite:
+    then it is a third of the smallest thickness that is three times its own error.
+    """
+    if np.any(batch.layered & ~batch.particle):
+        return _std_at(kind, batch, fitted, np.zeros(len(batch.x)))
+    grid = np.geomspace(0.5 * fitted.blur, 60 * fitted.blur, 10)
+    std = np.array([_std_at(kind, batch, fitted, np.full(len(batch.x), t)) for t in grid])
+    # The thickness over three times its own error passes 1 at the limit: between two trials, in logarithms.
+    excess = np.log(grid[:, None] / (3.0 * np.maximum(std, 1e-30)))
+    first = np.argmax(excess > 0, axis=0)
+    every = np.arange(len(batch.x))
+    here, before = excess[first, every], excess[np.maximum(first - 1, 0), every]
+    back = np.where(first > 0, here / np.maximum(here - before, 1e-12), 0.0)
+    limit = np.exp(np.log(grid)[first] - back * np.log(grid[1] / grid[0]))
+    return np.where((excess > 0).any(axis=0), limit / 3.0, np.inf)
+
+
+def _std_at(kind: str, batch: Batch, fitted: Fit, thickness: FloatArray) -> FloatArray:
+    local = fitted.local.copy()
+    local[:, THICKNESS] = thickness
+    return _batch.fit(kind, batch, local, fitted.blur, fitted.amplitude, iterations=0).own_std()
