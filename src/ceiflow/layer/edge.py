@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ceiflow.layer import batch as _batch
 from ceiflow.layer import profile as _p
 from ceiflow.layer.profile import Profile, Species
+from ceiflow.layer.starts import start
 
 FloatArray = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ def fit_edge(
     }
     mean = min(
         (
-            _batch.fit("planar", whole, _p.start(1, whole.particle), guess * pixel_nm, zero, shared=("blur",),
+            _batch.fit("planar", whole, start(1, whole.particle), guess * pixel_nm, zero, shared=("blur",),
                        free_thickness=False, **limits)
             for guess in (0.6, 1.5)
         ),
@@ -103,7 +104,7 @@ def fit_edge(
     )  # fmt: skip
     edge = float(mean.x_in[0])
     fitted = _batch.fit(
-        "planar", batch, _p.start(n_segments, batch.particle, edge), mean.blur, zero, free_thickness=False,
+        "planar", batch, start(n_segments, batch.particle, edge), mean.blur, zero, free_thickness=False,
         prior_x=(edge, 2 * pixel_nm),
     )  # fmt: skip
     dof = fitted.n_data.sum() - fitted.local.size

@@ -11,6 +11,7 @@ from ceiflow.layer import batch as _batch
 from ceiflow.layer import profile as _p
 from ceiflow.layer.batch import THICKNESS, X_IN, Fit
 from ceiflow.layer.profile import Profile, Species
+from ceiflow.layer.starts import linear_amplitude, start
 from ceiflow.study.measurements import Measurement, not_identifiable
 
 FloatArray = NDArray[np.float64]
@@ -115,8 +116,8 @@ def _fitted(profile, batch, heavy, thickness, spread, pixel_nm, longest) -> Fit 
     for begin, length in ((0.0, thickness), (0.0, thickness / 2), (thickness / 2, thickness / 2)):
         if heavy and begin:
             continue
-        local = _p.start(1, batch.particle, begin, max(length, 0.5 * pixel_nm))
-        amplitude = _p._linear_amplitude(profile.kind, batch, local, profile.blur_nm)
+        local = start(1, batch.particle, begin, max(length, 0.5 * pixel_nm))
+        amplitude = linear_amplitude(profile.kind, batch, local, profile.blur_nm).mean(axis=1)
         fits.append(
             _batch.fit(
                 profile.kind, batch, local, profile.blur_nm, amplitude, shared=("blur", "amplitude:0"),
