@@ -10,6 +10,9 @@ from ceiflow.layer.batch import THICKNESS, Batch, Fit
 
 FloatArray = NDArray[np.float64]
 
+#: Step of the logarithm that limits are rounded up to.
+ROUNDED = float(np.log(120.0) / 23)
+
 
 def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
     """Standard deviation of each segment's thickness if its true thickness were zero.
@@ -28,7 +31,10 @@ def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
     every = np.arange(len(batch.x))
     here, before = excess[first, every], excess[np.maximum(first - 1, 0), every]
     back = np.where(first > 0, here / np.maximum(here - before, 1e-12), 0.0)
-    limit = np.exp(np.log(grid)[first] - back * np.log(grid[1] / grid[0]))
+    steps = np.log(grid)[first] - back * np.log(grid[1] / grid[0]) - np.log(grid[0])
+    # A linearised error is known to some ten per cent: the limit is rounded up, by that much in the mean.
+    steps = np.ceil(np.maximum(steps, 0.0) / ROUNDED) * ROUNDED
+    limit = grid[0] * np.exp(steps)
     return np.where((excess > 0).any(axis=0), limit / 3.0, np.inf)
 
 
