@@ -374,7 +374,7 @@ def _systematic_nm(profile: Profile, pixel_nm: float) -> float:
     """
     # A kernel whose layer is thinner than its own blur did not find it, and says nothing of its thickness;
     # nor does one that fits far worse than the other.
-    fits = MISFIT * profile.compared[profile.kind]["chi2_per_dof"]
+    fits = MISFIT * profile.compared.get(profile.kind, {}).get("chi2_per_dof", np.inf)
     both = [
         item["thickness_nm"]
         for item in profile.compared.values()
