@@ -220,7 +220,7 @@ def nmc_edge(folder: Path) -> None:
     print("| zone | endpoint | value | se (stat, sys) | status |")
     print("|---|---|---|---|---|")
     for item in found.rows:
-        if item.endpoint.startswith(("mn_", "co_l3_l2", "oxygen", "carbon_fraction_carbonate")):
+        if item.endpoint.startswith(("mn_", "co_l3_l2", "oxygen", "lithium", "carbon_fraction_carbonate")):
             numbers = [f"{x:.2f}" if x is not None else "" for x in (item.value, item.se_stat, item.se_sys)]
             errors = ", ".join(part for part in numbers[1:] if part)
             print(f"| {item.zone} | {item.endpoint} | {numbers[0]} | {errors} | {item.status} |")
