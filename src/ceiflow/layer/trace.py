@@ -251,6 +251,8 @@ def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> 
         if not known:
             break
         limit = float(np.nanquantile(settings["detection_sigma"] * found.profile.null_std_nm, LIMIT_QUANTILE))
+        # Between segments without any limit the quantile is not a number.
+        limit = np.inf if np.isnan(limit) else limit
         target = max(TARGET_NM, TARGET_PIXELS * pixel_nm)
         longest = min(settings.get("grow", LARGEST_SEGMENT) * least, surface.length_nm)
         if limit <= target or length >= 0.99 * longest or _plain(found.profile, limit):
@@ -258,7 +260,7 @@ def _measured(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> 
         length = min(length * float(np.clip((limit / target) ** 2, 1.2, LARGEST_SEGMENT)), longest)
     if length > 1.01 * least:
         found.notes.append(f"segments enlarged from {least:g} to {length:.3g} nm: few counts")
-    if known and limit > target:
+    if known and target < limit < np.inf:
         found.notes.append(f"few counts: detection limit {limit:.2g} nm")
     return found
 
