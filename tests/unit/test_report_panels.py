@@ -39,7 +39,7 @@ def test_panels_stand_in_the_order_of_the_study():
     assert found[4].compared == ["B1"]
     assert found[6].compared == ["P1"]
     names = [claim["id"] for claim in criteria(found)]
-    assert len(names) == len(set(names)) == 9
+    assert len(names) == len(set(names)) == 10
     assert all(name.startswith("panel_") for name in names)
 
 

@@ -46,21 +46,25 @@ def planning(results: Results) -> Block:
     columns = [
         Column("Claim", lambda row: html.link(row["claim"], f"#claim-{row['claim']}"), "name"),
         Column("Cells now", "now", "number"),
-        Column("For 80 % power, as recorded", "recorded", "number"),
-        Column("with twice the particles", "particles", "number"),
-        Column("with twice the regions", "regions", "number"),
-        Column("Distance seen", "distance", "number"),
-        Column("Detectable now", "detectable", "number"),
-        Column("Note", "note", "reason"),
+        Column("80 % power at", "recorded", "number"),
+        Column("2 × particles", "particles", "number"),
+        Column("2 × regions", "regions", "number"),
+        Column("Seen", "distance", "number"),
+        Column("Detectable", "detectable", "number"),
+        Column("Note", "note"),
     ]
-    caption = (
-        "Cells in each group. The reason of a verdict names the number at which its interval would just "
-        "decide if the estimate stayed where it is; 80 % power asks for more."
+    words = (
+        "Cells in each group that give 80 % power: as recorded, with twice the particles of each cell, with "
+        "twice the regions of each particle. Seen: how far the estimate lies from what it is held against; "
+        "detectable: the distance that as many cells as now resolve. The reason of a verdict names the "
+        "number at which its interval would just decide if the estimate stayed where it is; 80 % power asks "
+        "for more."
     )
     drawn = any(known(row.get("cells")) for row in open_)
     figure = folders.study_figure("planning", results.tables) if drawn else None
     return block(
-        html.table(rows, columns, caption, stack=True),
+        html.table(rows, columns, stack=True),
+        paragraph(words, class_="soft"),
         html.figure(figure, PLANNING_CAPTION, "svg") if drawn else None,
     )
 

@@ -225,13 +225,12 @@ def _scoring(
     return theta, converged
 
 
-def kenward_roger(fit: Fit, contrast: Sequence[float], adjusted: bool = True) -> Inference:
+def kenward_roger(fit: Fit, contrast: Sequence[float]) -> Inference:
     """Kenward and Roger's standard error and degrees of freedom of one contrast.
 
     With a single numerator degree of freedom their F statistic needs no scaling, and their degrees of freedom
     are Satterthwaite's with the expected information; what is new is the larger standard error. Agrees with
     the R packages lmerTest and pbkrtest, which use the expected information too (SAS uses the observed one).
-    Without `adjusted` the standard error is the model's own: Satterthwaite's test.
 
     References
     ----------
@@ -239,15 +238,13 @@ def kenward_roger(fit: Fit, contrast: Sequence[float], adjusted: bool = True) ->
     """
     c = np.asarray(contrast, float)
     phi, w = fit.covariance, np.linalg.inv(fit.information)
-    covariance = phi
-    if adjusted:
-        inner = fit.second - np.einsum("...iab,...bc,...jcd->...ijad", fit.first, phi, fit.first)
-        covariance = phi + 2 * phi @ np.einsum("...ij,...ijab->...ab", w, inner) @ phi
+    inner = fit.second - np.einsum("...iab,...bc,...jcd->...ijad", fit.first, phi, fit.first)
+    adjusted = phi + 2 * phi @ np.einsum("...ij,...ijab->...ab", w, inner) @ phi
     variance = np.einsum("a,...ab,b->...", c, phi, c)
     slopes = np.einsum("a,...ab,...ibc,...cd,d->...i", c, phi, fit.first, phi, c)
     spread = np.einsum("...i,...ij,...j->...", slopes, w, slopes)
     with np.errstate(invalid="ignore"):
-        se = np.sqrt(np.einsum("a,...ab,b->...", c, covariance, c))
+        se = np.sqrt(np.einsum("a,...ab,b->...", c, adjusted, c))
     return Inference(
         estimate=np.einsum("a,...a->...", c, fit.beta),
         se=se,

@@ -21,6 +21,8 @@ MARGIN_NM, MAX_PREVALENCE = 2.0, 0.1
 # "About 10 nm" leaves out values below 5 and above 15 nm; "conformal" is nine tenths of the surface; "mainly
 # amorphous" leaves less than a fifth of the layer to lattice fringes.
 ABOUT_TEN_NM, CONFORMAL, AMORPHOUS = (5.0, 15.0), (0.9, 1.0), (0.8, 1.0)
+# Nor does a conformal layer leave a bare stretch longer than twice its own thickness, which is about 10 nm.
+LONGEST_BARE_NM = (0.0, 20.0)
 # Shares among the elements in view (Li is not): carbon is a quarter of Li2CO3 and more of any organic; a
 # layer with less than a third of the particle's manganese is poor in it (a tenth of NMC532, more of LMR).
 CARBON_RICH, MANGANESE_POOR = (0.15, 1.0), (0.0, 0.03)
@@ -151,9 +153,12 @@ def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]], claims
 
     found = []
     if own := having("tem"):
-        claim = within("panel_2a_covered", "layer_coverage", own, CONFORMAL, modality=["tem"])
+        criteria = [
+            within("panel_2a_covered", "layer_coverage", own, CONFORMAL, modality=["tem"]),
+            within("panel_2a_bare", "layer_longest_bare_nm", own, LONGEST_BARE_NM, modality=["tem"]),
+        ]
         question = "Does a conformal layer cover the surface?"
-        found.append(Panel("2a", "After a short, overview", question, _names(own), ("tem",), [claim]))
+        found.append(Panel("2a", "After a short, overview", question, _names(own), ("tem",), criteria))
     if own := having("hrtem"):
         criteria = [
             within("panel_2b_thick", "layer_thickness_nm", own, ABOUT_TEN_NM, modality=["hrtem"]),
