@@ -78,15 +78,19 @@ class SpeciesJob:
         for zone in self.zones:
             own = self.sums.get(zone)
             reason = general or ("" if own is not None and own.n else f"no pixel in zone {zone}")
-            if not reason and edge == "Li_K":
+            metals = ""
+            if not reason and edge != "C_K":
                 lines = [lines_of(self.source, own, metal, (self.seed, name, zone)) for metal in LINES_EV]
-                reason = lithium.metal_reason(lines)
+                metals = lithium.metal_reason(lines)
+                reason = metals if edge == "Li_K" else ""
             if not reason:
                 spectrum = self._spectrum(own, edge)
+                # Beside a metal, its oxide's pre-peak stands where a peroxide's line would.
+                used = [item for item in references if not (metals and item.species == "Li2O2")]
                 names = ("templates",) if edge == "C_K" else ("templates", edge)
-                found[zone] = unmix(spectrum, references, seed_for(self.seed, name, *names, zone), edge)
+                found[zone] = unmix(spectrum, used, seed_for(self.seed, name, *names, zone), edge)
                 reason = table.unmixing_reason(found[zone], spectrum, edge)
-                content[zone] = table.unmixing_content(found[zone], references, reason)
+                content[zone] = table.unmixing_content(found[zone], used, reason)
                 reason = reason or self.state.later_frame(name)
             pixels = own.n if own is not None else 0
             notes = table.join(self.state.note, without)
