@@ -62,7 +62,7 @@ def test_one_core_other_folder_other_home_and_a_kill(finished, tmp_path):
 
 
 def test_blocks_order_of_the_sheets_and_raw_files_that_cannot_be_written(study, finished):
-    """The configuration itself is in the manifest, and on the page that prints it; nothing else differs."""
+    """The configuration itself is in the manifest; nothing else differs."""
     edit_config(study, lambda config: config["eels"]["fit"].update(block_pixels=97))
     edit_table(study / "config" / "acquisitions.tsv", lambda rows: rows[::-1])
     edit_table(study / "config" / "cells.tsv", lambda rows: rows[::-1])
@@ -72,12 +72,7 @@ def test_blocks_order_of_the_sheets_and_raw_files_that_cannot_be_written(study, 
     assert {path: path.stat().st_mtime_ns for path in (study / "raw").rglob("*")} == before
     assert {"quantify", "measure_spectrum_image", "collect_measurements"} <= set(run.jobs())
     found = compare(study / "results", finished / "results")
-    other = {name for name in (*found.equivalent, *found.ignored, *found.different)}
-    assert other <= {"study/config.yaml", "reports/study.html"}, other
-    pages = [folder / "results" / "reports" / "study.html" for folder in (study, finished)]
-    mine, known = (page.read_text(encoding="utf-8") for page in pages)
-    assert mine != known
-    assert mine.replace("block_pixels: 97", "block_pixels: 1024") == known
+    assert {*found.equivalent, *found.ignored, *found.different} == {"study/config.yaml"}
 
 
 def test_results_that_cannot_be_written(study):
@@ -85,7 +80,7 @@ def test_results_that_cannot_be_written(study):
     edit_config(study, lambda config: config["study"].update(title="Another"))
     run = snakemake(study, before=read_only(study / "results"))
     assert run.returncode != 0
-    assert re.search("read-only file system|permission denied", run.text, re.IGNORECASE)
+    assert re.search("read-only file system|permission denied|write-protected", run.text, re.IGNORECASE)
     again = snakemake(study)
     assert again.returncode == 0, again.text[-3000:]
     assert {"study_page", "write_manifest"} <= set(again.jobs())
