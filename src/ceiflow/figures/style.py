@@ -236,7 +236,6 @@ def scale_bar(axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int]) -
     pixels = length / scale
     x0, y0 = -0.5 + 0.05 * columns, -0.5 + rows * 0.95
     thick = max(rows, 1) * 0.018
-    import matplotlib.patheffects as effects
     from matplotlib.patches import Rectangle
 
     axes.add_patch(
@@ -244,17 +243,18 @@ def scale_bar(axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int]) -
             (x0, y0 - thick), pixels, thick, facecolor="white", edgecolor="black", linewidth=0.4, zorder=9
         )
     )
-    label = axes.text(
+    # An outline as thick as the strokes of small letters hides them: a dark ground reads on any image.
+    axes.text(
         x0,
-        y0 - thick * 1.8,
+        y0 - thick * 2.2,
         text,
         color="white",
         ha="left",
         va="bottom",
-        fontsize=6.5,
+        fontsize=7.5,
         zorder=9,
+        bbox={"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.2},
     )
-    label.set_path_effects([effects.withStroke(linewidth=1.4, foreground="black")])
 
 
 def image_axes(axes: Axes) -> None:
