@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from studies import call, write_study
+from generated import call, write_study
 
 
 def dag(folder: Path, sizes: list[int]) -> None:

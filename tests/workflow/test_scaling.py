@@ -8,8 +8,8 @@ import pytest
 from running import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks" / "scaling"))
+import generated
 import run
-import studies
 
 pytestmark = pytest.mark.workflow
 
@@ -25,4 +25,4 @@ def test_one_more_acquisition_asks_for_its_own_jobs(tmp_path, capsys):
 def test_generated_studies_are_valid(tmp_path):
     from ceiflow.study.validation import load_study
 
-    assert len(load_study(studies.write_study(tmp_path, 45)).acquisitions) == 45
+    assert len(load_study(generated.write_study(tmp_path, 45)).acquisitions) == 45

@@ -171,6 +171,9 @@ def _mixed(
     cells = len({key[0] for key in keys})
     if cells - x.shape[1] < 1 or np.ptp(y) == 0 or np.linalg.matrix_rank(x) < x.shape[1]:
         return {}
+    if any(np.ptp(y[np.array(arm) == side]) == 0 for side in (0.0, 1.0)):
+        # An arm of limits or zeros alone has no variance, and pulls that of the other arm to 0.
+        return {"mixed_note": "not applied: one arm has no scatter"}
     scale = float(np.ptp(y))
     try:
         fit = reml(nested_design(keys), y / scale, x, np.array(known) / scale**2)

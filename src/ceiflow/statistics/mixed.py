@@ -19,7 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-MAX_STEPS = 60
+MAX_STEPS = 200
+#: Steps after which they are halved: with known variances full ones may swing about the maximum for long.
+WHOLE_STEPS = 20
 MAX_HALVINGS = 12
 TOLERANCE = 1e-8
 
@@ -195,7 +197,8 @@ def _scoring(
     theta = start.copy()
     converged = np.zeros(len(data), bool)
     active = np.arange(len(data))
-    for _ in range(MAX_STEPS):
+    for number in range(MAX_STEPS):
+        whole = 1.0 if number < WHOLE_STEPS else 0.5
         y, d, now = data[active], diagonal[active], theta[active]
         state = _evaluate(*arrays, y, d, now)
         score, information = state["score"], state["information"]
@@ -206,7 +209,7 @@ def _scoring(
             information = np.where(held[:, :, None] | held[:, None, :], 0.0, information)
             information += held[:, :, None] * np.eye(theta.shape[1])
         step = np.linalg.solve(information, score[..., None])[..., 0]
-        scale = np.ones(len(active))
+        scale = np.full(len(active), whole)
         for _ in range(MAX_HALVINGS):
             moved = now + scale[:, None] * step
             moved = np.maximum(moved, 0.0) if bounded else moved
@@ -218,7 +221,7 @@ def _scoring(
         change = np.abs(theta[active] - now).max(axis=-1)
         small = change <= TOLERANCE * np.abs(theta[active]).max(axis=-1)
         # A halved step is small without being at the maximum.
-        converged[active[small & ~worse & (scale == 1)]] = True
+        converged[active[small & ~worse & (scale == whole)]] = True
         active = active[~(small | worse)]
         if not active.size:
             break
