@@ -16,7 +16,15 @@ from running import (
 
 pytestmark = pytest.mark.workflow
 # What stands behind every change of a table.
-PAGES = {"study_page", "cell_page", "plot_study", "write_manifest", "judge_panels", "index_pages"}
+PAGES = {
+    "study_page",
+    "cell_page",
+    "plot_study",
+    "plan_study",
+    "write_manifest",
+    "judge_panels",
+    "index_pages",
+}
 
 
 def test_finished_study_holds_to_the_contract(finished):
@@ -60,6 +68,7 @@ def test_report_of_snakemake(study):
             lambda config: config["claims"][0].update(high=16),
             {
                 "judge_claims",
+                "plan_study",
                 "record_provenance",
                 "plot_study",
                 "study_page",

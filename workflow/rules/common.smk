@@ -1,6 +1,8 @@
 """The study's sheets, the wildcards, and the helper functions that rules call."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import yaml
@@ -76,9 +78,11 @@ wildcard_constraints:
 
 
 def by_attempt(megabytes):
-    """Memory of a job: as much again at every further attempt, where the profile sends failed jobs again."""
-    if not getattr(workflow.execution_settings, "retries", 0):
-        return megabytes  # a function costs a millisecond a job
+    """Memory of a job: as much again at every further attempt, where failed jobs may be sent again."""
+    # The number of retries is not known yet when rules are read; and a function costs a millisecond a job.
+    asked = {word.partition("=")[0] for word in sys.argv} & {"--profile", "--retries", "-T"}
+    if not asked and "SNAKEMAKE_PROFILE" not in os.environ:
+        return megabytes
 
     def wanted(wildcards, attempt):
         return megabytes * attempt
