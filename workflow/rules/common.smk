@@ -1,5 +1,6 @@
 """The study's sheets, the wildcards, and the helper functions that rules call."""
 
+import gc
 import os
 import re
 import sys
@@ -16,6 +17,9 @@ from ceiflow.study.config import read_yaml
 from ceiflow.study.measurements import IMAGE_MODALITIES
 from ceiflow.study.panels import criteria, panels
 
+# A large study's jobs and files stay to the end: looking for garbage among them costs a sixth of the DAG.
+gc.set_threshold(500_000)
+
 # The study folder: where Snakemake runs, or the `prefix` under which another workflow took this one in.
 FOLDER = Path(workflow.modifier.path_modifier.prefix or "")
 
@@ -27,6 +31,12 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 config.update(STUDY.config)
+
+
+def region_of(row):
+    """What the frames of one dose series share."""
+    return tuple(row[key] for key in ("cell_id", "particle_id", "region_id", "modality"))
+
 
 # Rows that are excluded are reported, and not analysed.
 ACQUISITIONS = {row["acquisition_id"]: row for row in STUDY.acquisitions if not row["exclude"]}
@@ -47,6 +57,11 @@ PRISTINE = {}
 for name in IMAGES:
     if CONDITIONS[ACQUISITIONS[name]["cell_id"]] == "pristine":
         PRISTINE.setdefault(ACQUISITIONS[name]["modality"], []).append(name)
+# Spectra that the sheet numbers as frames of one region, in their order.
+DOSE_SERIES = {}
+for name in sorted(MAPS + SPECTRA, key=lambda name: (ACQUISITIONS[name]["frame"] or 0, name)):
+    if ACQUISITIONS[name]["frame"] is not None:
+        DOSE_SERIES.setdefault(region_of(ACQUISITIONS[name]), []).append(name)
 MAP_FILES = ["maps.h5", "layer.tsv"]
 SPECTRUM_FILES = ["summary.json", "spectra.tsv", "fine_structure.json"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
@@ -120,22 +135,10 @@ def identity(wildcards):
     return {key: row[key] for key in ("acquisition_id", "modality")}
 
 
-def region_of(name):
-    """What the frames of one dose series share."""
-    row = ACQUISITIONS[name]
-    return tuple(row[key] for key in ("cell_id", "particle_id", "region_id", "modality"))
-
-
 def dose_series_of(name):
     """Frames of the region of one acquisition in their order; none unless the sheet orders several."""
-    frames = [
-        other
-        for other in MAPS + SPECTRA
-        if ACQUISITIONS[other].get("frame") is not None and region_of(other) == region_of(name)
-    ]
-    numbered = ACQUISITIONS[name].get("frame") is not None
-    ordered = sorted(frames, key=lambda other: (ACQUISITIONS[other]["frame"], other))
-    return ordered if numbered and len(ordered) > 1 else []
+    frames = DOSE_SERIES.get(region_of(ACQUISITIONS[name]), [])
+    return frames if name in frames and len(frames) > 1 else []
 
 
 def dose_file(wildcards):
