@@ -70,14 +70,15 @@ def snakemake(
     *arguments: str,
     snakefile: Path = WORKFLOW,
     before: Sequence[str] = (),
+    longest: float = 900,
     **variables: str,
 ) -> Run:
-    """Run Snakemake on a study folder and wait for it; `before` stands before the command."""
+    """Run Snakemake on a study folder, for `longest` seconds at most; `before` stands before the command."""
     done = subprocess.run(
         [*before, *command(study, *arguments, snakefile=snakefile)],
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=longest,
         env=environment(**variables),
     )
     return Run(done.returncode, done.stdout + done.stderr)

@@ -44,7 +44,7 @@ def test_full_disk_and_kills_at_random_moments(finished, tmp_path):
     assert not table.exists() or "failed" not in table.read_text(), "a full disk is no fault of a raw file"
 
     # What was made before the disk was full is kept, and what was half made is not.
-    done = kills.kill_many(study, finished / MANIFEST, count=3, seed=11, longest=15.0)
+    done = kills.kill_many(study, finished, count=3, seed=11, longest=15.0)
     assert done["wrong"] == []
     assert done["killed"] == 3
     assert raw_digests(study) == before
