@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from ceiflow.study.sheets import text_rows
 
 Rows = list[dict[str, str]]
 Table = str | Path | Iterable[Mapping]
@@ -42,11 +43,8 @@ def rows(table: Table) -> Rows:
         path = Path(table)
         if not path.is_file():
             return []
-        with open(path, encoding="utf-8", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter="\t")
-            if reader.fieldnames == FAILED_COLUMNS:
-                return []
-            return [{k: v or "" for k, v in row.items() if k} for row in reader]
+        found = text_rows(path)
+        return [] if found and list(found[0]) == FAILED_COLUMNS else found
     if hasattr(table, "to_dict"):
         table = table.to_dict("records")
     return [{str(k): _text(v) for k, v in row.items()} for row in table]

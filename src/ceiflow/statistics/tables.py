@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ceiflow.study.measurements import format_number
+from ceiflow.study.sheets import text_rows
 
 Row = dict[str, object]
 
@@ -26,8 +27,7 @@ def read_table(source: str | Path | Iterable[Mapping[str, object]]) -> list[Row]
         Texts as they stand in the file; `""` where a cell is empty.
     """
     if isinstance(source, str | Path):
-        with open(source, encoding="utf-8", newline="") as handle:
-            return [dict(row) for row in csv.DictReader(handle, delimiter="\t")]
+        return list(text_rows(source))
     return [dict(row) for row in source]
 
 

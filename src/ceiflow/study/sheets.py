@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,31 @@ def read_sheet(path: Path, name: str, schema: dict[str, Any]) -> Sheet:
     if _check_header(header, sheet, schema):
         _fill_rows(body, sheet, schema)
     return sheet
+
+
+def text_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a tab-separated table as texts, a sheet exactly as `read_sheet` splits it.
+
+    A byte order mark, blanks around a cell, empty lines and empty columns at the right are what
+    spreadsheet programs add: stages that read a sheet again must not stumble over what its check let in.
+
+    Parameters
+    ----------
+    path : path
+        A sheet that has been checked, or a table of the results.
+
+    Returns
+    -------
+    list of dict
+        `""` where a cell is empty; no rows where the file holds no more than a header.
+    """
+    with open(path, encoding="utf-8-sig", newline="") as handle:
+        table = ([cell.strip() for cell in cells] for cells in csv.reader(handle, delimiter="\t"))
+        filled = (cells for cells in table if any(cells))
+        header = next(filled, [])
+        while header and not header[-1]:
+            header.pop()
+        return [dict(zip_longest(header, cells[: len(header)], fillvalue="")) for cells in filled]
 
 
 def _read_text(path: Path, sheet: Sheet) -> str | None:
