@@ -31,6 +31,7 @@ rule aggregate_cells:
     input:
         measurements="<results>/tables/measurements.tsv",
         cells=config["cells"],
+        maps=collect("<results>/eels/{acquisition}/maps.h5", acquisition=MAPS),
     output:
         cells="<results>/tables/cells.tsv",
         heterogeneity="<results>/tables/heterogeneity.tsv",

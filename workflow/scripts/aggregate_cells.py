@@ -6,7 +6,8 @@ from ceiflow.jobs import run_job
 def aggregate_cells(input, output, params):
     from ceiflow import statistics
 
-    statistics.aggregate(input.measurements, input.cells, output.cells, output.heterogeneity, params.config)
+    tables = input.measurements, input.cells, output.cells, output.heterogeneity
+    statistics.aggregate(*tables, params.config, input.maps)
 
 
 run_job(snakemake, aggregate_cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from ceiflow.statistics.findings import (
     silent_note,
     systematic_note,
 )
+from ceiflow.statistics.levels import Levels, levels_of
 from ceiflow.statistics.nesting import Observation, group_by
 from ceiflow.statistics.selection import Group
 
@@ -101,7 +103,13 @@ def presence(group: Group, endpoint: str, margin: float, correlation: float) -> 
 
 
 def absence(
-    group: Group, endpoint: str, margin: float, max_prevalence: float | None, alpha: float, correlation: float
+    group: Group,
+    endpoint: str,
+    margin: float,
+    max_prevalence: float | None,
+    alpha: float,
+    correlation: float,
+    factors: Sequence[str] = (),
 ) -> Finding:
     """Whether a layer is absent: thinner than `margin` on the mean of cells, and rare.
 
@@ -120,9 +128,13 @@ def absence(
         Largest share of regions with a layer that still counts as absent.
     correlation : float
         Assumed intraclass correlation of presence within a cell.
+    factors : sequence of str
+        Columns of the cells' sheet (the state of charge) whose levels weigh alike and are no scatter; absence
+        is not supported where the mean of some level is not below the margin.
     """
     if not group.cells:
         return Finding(missing=[empty_group(group)])
+    levels = levels_of(group, factors)
     seen = presence(group, endpoint, margin, correlation)
     high = seen.upper(alpha)
     out = Finding(
@@ -137,27 +149,31 @@ def absence(
     rare = max_prevalence is None or high <= max_prevalence
     out.reasons = [
         *_presence_sentences(seen, len(group.cells), high, alpha, max_prevalence),
+        *_by_level(seen, levels),
+        *([] if group.all_bounded else levels.notes),
         *systematic_note(group),
         *bounded_note(group),
-        *silent_note(group),
+        *silent_note(group, states=not factors),
     ]
     if len(group.cells) < 2:
         out.numbers["estimate"] = group.high[0]
         out.reasons.insert(0, f"described only, 1 cell: at most {shown(group.high[0])}")
         out.missing = [f"at least 1 more cell with {group.name}"]
         return out
-    upper, lower = _limits(group, alpha)
+    upper, lower = _limits(group, levels, alpha)
     out.numbers |= {"estimate": upper.mean, "ci_low": upper.low, "ci_high": upper.high}
+    out.numbers["design"] = "cells" if group.all_bounded else levels.design
+    thicker = levels.outside([group.high], 0.0, margin)
     resolved = group.lod is None or group.lod <= margin
     thick = lower.low > max(margin, group.lod or 0.0)
     often = max_prevalence is not None and seen.lower(alpha) > max_prevalence
     below = upper.high <= margin if group.all_bounded else upper.high < margin
     if thick or often:
         out.verdict = REFUTED
-    elif resolved and below and rare:
+    elif resolved and below and rare and not thicker:
         out.verdict = SUPPORTED
     if not group.all_bounded:
-        out.p = bounds.p_below(group.high, margin, group.se_sys)
+        out.p = bounds.p_below(group.high, margin, group.se_sys, levels.of_cell)
         out.numbers["p_min"] = None if out.p is None else 0.5 ** len(group.cells)
     sentences = [_mean_sentence(group, upper, margin, alpha)]
     # What decides stands first: pages show the first sentence, and fold the others.
@@ -175,11 +191,13 @@ def absence(
             f"limit, everything bounded taken as 0), margin {shown(margin)}",
         )
     out.reasons[:0] = sentences
-    out.missing = _missing(group, seen, upper, margin, None if rare else max_prevalence, alpha)
+    out.missing = _missing(group, levels, seen, upper, margin, None if rare else max_prevalence, alpha)
+    if thicker:
+        out.missing.insert(0, f"cells below the margin in every level (now {', '.join(thicker)})")
     return out
 
 
-def _limits(group: Group, alpha: float) -> tuple[bounds.MeanLimits, bounds.MeanLimits]:
+def _limits(group: Group, levels: Levels, alpha: float) -> tuple[bounds.MeanLimits, bounds.MeanLimits]:
     """Limits of the mean at the upper and at the lower end.
 
     Where nothing is identified there is no scatter to infer from (limits scatter with the instrument, not
@@ -191,8 +209,8 @@ def _limits(group: Group, alpha: float) -> tuple[bounds.MeanLimits, bounds.MeanL
             0.0, 0.0, top, 0.0
         )
     return (
-        bounds.mean_limits(group.high, alpha, group.se_sys),
-        bounds.mean_limits(group.low, alpha, group.se_sys),
+        bounds.mean_limits(group.high, alpha, group.se_sys, levels.of_cell),
+        bounds.mean_limits(group.low, alpha, group.se_sys, levels.of_cell),
     )
 
 
@@ -226,8 +244,21 @@ def _presence_sentences(
     return sentences
 
 
+def _by_level(seen: Presence, levels: Levels) -> list[str]:
+    """Regions with a layer by level of the factors, where there are some of several levels."""
+    if levels.of_cell is None or not seen.found:
+        return []
+    counts = []
+    for place, name in enumerate(levels.names):
+        own = [i for i, level in enumerate(levels.of_cell) if level == place]
+        found, regions = (sum(numbers[i] for i in own) for numbers in (seen.positives, seen.sizes))
+        counts.append(f"{name} {found} of {regions}")
+    return [f"regions with a layer by level: {', '.join(counts)}"]
+
+
 def _missing(
     group: Group,
+    levels: Levels,
     seen: Presence,
     upper: bounds.MeanLimits,
     margin: float,
@@ -243,7 +274,7 @@ def _missing(
             + (f"; {finest} alone would be fine enough)" if finest else ")")
         )
     elif upper.high >= margin:
-        missing.append(_for_margin(group, upper, margin, alpha))
+        missing.append(_for_margin(group, levels, upper, margin, alpha))
     if unmet_prevalence is not None and seen.regions:
         missing.append(_for_prevalence(seen, len(group.cells), unmet_prevalence, alpha))
     return missing
@@ -260,13 +291,13 @@ def _fine_enough(group: Group, margin: float) -> str:
     return " or ".join(fine)
 
 
-def _for_margin(group: Group, upper: bounds.MeanLimits, margin: float, alpha: float) -> str:
+def _for_margin(group: Group, levels: Levels, upper: bounds.MeanLimits, margin: float, alpha: float) -> str:
     """What would bring the mean's upper limit below the margin."""
     if upper.mean >= margin:
         side = "more cells or a smaller detection limit"
         return f"a clear side of the margin: {side} (the mean may be {shown(upper.mean)})"
-    scatter = upper.se * len(group.cells) ** 0.5
-    needed = bounds.cells_for_limit(margin - upper.mean, scatter, alpha)
+    scatter = bounds.moments(group.high, levels.of_cell).sd
+    needed = bounds.cells_for_limit(margin - upper.mean, scatter, alpha, levels.count)
     if needed is None:
         return f"more than 500 cells with {group.name} at the scatter seen"
     more = max(1, needed - len(group.cells))

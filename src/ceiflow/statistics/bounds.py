@@ -25,7 +25,48 @@ class MeanLimits:
     se: float
 
 
-def mean_limits(values: Sequence[float], alpha: float, se_sys: float = 0.0) -> MeanLimits:
+@dataclass(frozen=True)
+class Moments:
+    """Mean of cells, their standard deviation, variance of the mean in units of theirs, and df."""
+
+    mean: float
+    sd: float
+    weight: float
+    df: int
+
+    @property
+    def se(self) -> float:
+        return self.sd * math.sqrt(self.weight)
+
+
+def moments(values: Sequence[float], levels: Sequence[int] | None = None) -> Moments:
+    """Mean and scatter of cells; with `levels` of a factor, the mean of its levels and scatter within.
+
+    Levels (charged, discharged) weigh alike, however many cells each has; one variance is pooled over them.
+
+    Parameters
+    ----------
+    values : (n,) sequence
+    levels : (n,) sequence of int, optional
+        Level of each cell; at least one level has two cells.
+    """
+    x = np.asarray(values, float)
+    groups = [x] if levels is None else [x[np.asarray(levels) == level] for level in sorted(set(levels))]
+    df = x.size - len(groups)
+    if df < 1:
+        raise ValueError("an interval for a group needs at least two cells of one level")
+    square = sum(float(((own - own.mean()) ** 2).sum()) for own in groups) / df
+    return Moments(
+        mean=float(np.mean([own.mean() for own in groups])),
+        sd=math.sqrt(square),
+        weight=sum(1 / own.size for own in groups) / len(groups) ** 2,
+        df=df,
+    )
+
+
+def mean_limits(
+    values: Sequence[float], alpha: float, se_sys: float = 0.0, levels: Sequence[int] | None = None
+) -> MeanLimits:
     """Mean of cell values with one-sided limits of level 1 - alpha on either side.
 
     Parameters
@@ -38,34 +79,34 @@ def mean_limits(values: Sequence[float], alpha: float, se_sys: float = 0.0) -> M
     se_sys : float
         Systematic standard error that all cells share (a cross-section, a mean free path): joins the
         statistical half width in quadrature and does not shrink with the number of cells.
+    levels : (n,) sequence of int, optional
+        Level of a factor of each cell, see `moments`.
     """
-    x = np.asarray(values, float)
-    if x.size < 2:
-        raise ValueError("an interval for a group needs at least two cells")
-    se = float(x.std(ddof=1) / math.sqrt(x.size))
+    of = moments(values, levels)
     reach = math.hypot(
-        float(stats.t.ppf(1 - alpha, x.size - 1)) * se, float(stats.norm.ppf(1 - alpha)) * se_sys
+        float(stats.t.ppf(1 - alpha, of.df)) * of.se, float(stats.norm.ppf(1 - alpha)) * se_sys
     )
-    mean = float(x.mean())
-    return MeanLimits(mean, mean - reach, mean + reach, se)
+    return MeanLimits(of.mean, of.mean - reach, of.mean + reach, of.se)
 
 
-def p_below(values: Sequence[float], margin: float, se_sys: float = 0.0) -> float | None:
+def p_below(
+    values: Sequence[float], margin: float, se_sys: float = 0.0, levels: Sequence[int] | None = None
+) -> float | None:
     """One-sided p-value of "the mean of cells is at least `margin`".
 
     The error at which the limit of `mean_limits` reaches the margin; without a systematic error that is the
     one-sided t test. None where nothing scatters.
     """
-    x = np.asarray(values, float)
-    mean, se = float(x.mean()), float(x.std(ddof=1) / math.sqrt(x.size))
-    if math.hypot(se, se_sys) <= 1e-12 * max(abs(margin), float(np.abs(x).max())):
+    of = moments(values, levels)
+    mean, se = of.mean, of.se
+    if math.hypot(se, se_sys) <= 1e-12 * max(abs(margin), float(np.abs(values).max())):
         return None
     if se_sys == 0:
-        return float(stats.t.cdf((mean - margin) / se, x.size - 1))
+        return float(stats.t.cdf((mean - margin) / se, of.df))
     distance = abs(margin - mean)
 
     def excess(tail: float) -> float:
-        return math.hypot(stats.t.isf(tail, x.size - 1) * se, stats.norm.isf(tail) * se_sys) - distance
+        return math.hypot(stats.t.isf(tail, of.df) * se, stats.norm.isf(tail) * se_sys) - distance
 
     smallest = 1e-300
     tail = smallest if excess(smallest) <= 0 else float(optimize.brentq(excess, smallest, 0.5, xtol=1e-300))
@@ -73,7 +114,11 @@ def p_below(values: Sequence[float], margin: float, se_sys: float = 0.0) -> floa
 
 
 def proportion_limits(
-    values: Sequence[float], alpha: float, least_dispersion: float, se_sys: float = 0.0
+    values: Sequence[float],
+    alpha: float,
+    least_dispersion: float,
+    se_sys: float = 0.0,
+    levels: Sequence[int] | None = None,
 ) -> MeanLimits:
     """Mean of fractions in [0, 1] of cells with one-sided score limits of level 1 - alpha on either side.
 
@@ -87,18 +132,15 @@ def proportion_limits(
     ----------
     Wilson (1927), Journal of the American Statistical Association 22, 209.
     """
-    x = np.asarray(values, float)
-    if x.size < 2:
-        raise ValueError("an interval for a group needs at least two cells")
-    mean = float(np.clip(x.mean(), 0, 1))
-    low, high = score_limits(mean, _dispersion(x, mean, least_dispersion), x.size, alpha)
+    of = moments(values, levels)
+    mean = min(max(of.mean, 0.0), 1.0)
+    low, high = score_limits(mean, _dispersion(of.sd, mean, least_dispersion), 1 / of.weight, alpha, of.df)
     shift = float(stats.norm.ppf(1 - alpha)) * se_sys
-    se = float(x.std(ddof=1) / math.sqrt(x.size))
     return MeanLimits(
         mean,
         max(0.0, mean - math.hypot(mean - low, shift)),
         min(1.0, mean + math.hypot(high - mean, shift)),
-        se,
+        of.se,
     )
 
 
@@ -107,41 +149,53 @@ def cells_for_proportion(
     bounds: tuple[float, float],
     alpha: float,
     least_dispersion: float,
+    levels: Sequence[int] | None = None,
     most: int = 500,
 ) -> int | None:
-    """Cells at which the score limits lie within `bounds` at this mean and dispersion; None beyond `most`."""
-    x = np.asarray(values, float)
-    mean = float(np.clip(x.mean(), 0, 1))
-    dispersion = _dispersion(x, mean, least_dispersion)
-    for n in range(2, most + 1):
-        low, high = score_limits(mean, dispersion, n, alpha)
+    """Cells at which the score limits lie within `bounds` at this mean and dispersion; None beyond `most`.
+
+    Levels of a factor are taken as equally large.
+    """
+    of = moments(values, levels)
+    mean = min(max(of.mean, 0.0), 1.0)
+    dispersion, lost = _dispersion(of.sd, mean, least_dispersion), len(values) - of.df
+    for n in range(lost + 1, most + 1):
+        low, high = score_limits(mean, dispersion, n, alpha, n - lost)
         if bounds[0] <= low and high <= bounds[1]:
             return n
     return None
 
 
-def _dispersion(x: np.ndarray, mean: float, least: float) -> float:
+def _dispersion(sd: float, mean: float, least: float) -> float:
     """Variance of cells over that of single yes/no trials."""
     trial = mean * (1 - mean)
-    return min(1.0, max(float(x.var(ddof=1)) / trial if trial > 0 else 0.0, least))
+    return min(1.0, max(sd**2 / trial if trial > 0 else 0.0, least))
 
 
-def score_limits(mean: float, dispersion: float, cells: int, alpha: float) -> tuple[float, float]:
-    """Wilson's limits of a mean fraction with Student's quantile, each of level 1 - alpha."""
+def score_limits(
+    mean: float, dispersion: float, cells: float, alpha: float, df: int | None = None
+) -> tuple[float, float]:
+    """Wilson's limits of a mean fraction with Student's quantile, each of level 1 - alpha.
+
+    `cells` counts those that the mean is worth; its degrees of freedom are `df`, one less if none is given.
+    """
     n = cells / dispersion if dispersion > 0 else math.inf
-    t = float(stats.t.ppf(1 - alpha, cells - 1))
+    t = float(stats.t.ppf(1 - alpha, cells - 1 if df is None else df))
     centre = (mean + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * math.sqrt(mean * (1 - mean) / n + t**2 / (4 * n**2))
     # Rounding must not take a limit past the end of the range.
     return max(0.0, centre - half), 1.0 if mean == 1 else min(1.0, centre + half)
 
 
-def cells_for_limit(distance: float, sd: float, alpha: float, most: int = 500) -> int | None:
-    """Cells at which a one-sided limit of level 1 - alpha lies within `distance` of the mean."""
+def cells_for_limit(distance: float, sd: float, alpha: float, levels: int = 1, most: int = 500) -> int | None:
+    """Cells at which a one-sided limit of level 1 - alpha lies within `distance` of the mean.
+
+    `levels` of a factor are taken as equally large; each costs a degree of freedom.
+    """
     if distance <= 0:
         return None
-    for n in range(2, most + 1):
-        if stats.t.ppf(1 - alpha, n - 1) * sd / math.sqrt(n) < distance:
+    for n in range(levels + 1, most + 1):
+        if stats.t.ppf(1 - alpha, n - levels) * sd / math.sqrt(n) < distance:
             return n
     return None
 

@@ -119,23 +119,22 @@ def _judge(
         select(measurements, cells, endpoint, zone, claim.get(name) or {}, claim.get("modality"))
         for name in names
     ]
+    factors = _columns(claim.get("factors"))
     if kind == "difference":
         direction = str(claim.get("direction") or "two_sided")
-        seed = _seed(statistics, str(claim["id"]))
-        columns = [_columns(claim.get(name)) for name in ("factors", "paired_by")]
-        finding = difference(*groups, direction, alpha, int(statistics["resamples"]), seed, *columns)
+        seed, pairs = _seed(statistics, str(claim["id"])), _columns(claim.get("paired_by"))
+        finding = difference(*groups, direction, alpha, int(statistics["resamples"]), seed, factors, pairs)
     elif kind == "absence":
         limit = claim.get("max_prevalence")
         correlation = float(statistics["intraclass_correlation"])
         margin = float(claim["margin"])
-        finding = absence(
-            *groups, endpoint, margin, None if limit is None else float(limit), alpha, correlation
-        )
+        most = None if limit is None else float(limit)
+        finding = absence(*groups, endpoint, margin, most, alpha, correlation, factors)
     elif kind in ("interval", "proportion"):
         low, high = (float(claim.get(name, end)) for name, end in (("low", 0.0), ("high", 1.0)))
         correlation = float(statistics["intraclass_correlation"])
         share = correlation if kind == "proportion" or endpoint in FRACTIONS else None
-        finding = interval(*groups, endpoint, low, high, alpha, share)
+        finding = interval(*groups, endpoint, low, high, alpha, share, factors)
     else:
         raise ValueError(f"claim {claim['id']}: kind {kind!r} is not known")
     if kind != "difference":

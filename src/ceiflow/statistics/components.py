@@ -187,30 +187,49 @@ def ting_interval(
 
 
 def pixel_component(
-    variances: Sequence[float], counts: Sequence[float], note: str, alpha: float = 0.05
+    variances: Sequence[float],
+    counts: Sequence[float],
+    cells: Sequence[str],
+    note: str,
+    alpha: float = 0.05,
 ) -> Component | None:
-    """Mean variance of single positions within an acquisition, with the spread between acquisitions.
+    """Mean variance of single positions within an acquisition.
 
     Parameters
     ----------
     variances : (a,) sequence
-        Variance of a single position in each acquisition.
+        Variance of a single position in each acquisition, without measurement errors; single ones may come
+        out negative.
     counts : (a,) sequence
         Positions in each acquisition.
+    cells : (a,) sequence
+        Cell of each acquisition.
 
     Notes
     -----
-    Positions are correlated along a surface, so the interval comes from the scatter between acquisitions (t),
-    and is absent for a single one.
+    Positions are correlated along a surface, and acquisitions of one cell may vary alike. So the interval is
+    Student's on the means of cells; on those of acquisitions where there is one cell, with a note that it
+    speaks of that cell alone; and absent for a single acquisition.
     """
     x = np.asarray(variances, float)
     if x.size == 0:
         return None
-    mean, low, high = float(x.mean()), None, None
-    if x.size > 1:
-        reach = float(stats.t.ppf(1 - alpha / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
+    names = sorted(set(cells))
+    units = np.array([x[[cell == name for cell in cells]].mean() for name in names])
+    notes = [note]
+    if units.size == 1:
+        units = x
+        notes.append("interval of one cell" if x.size > 1 else "one acquisition")
+    mean, low, high = float(units.mean()), None, None
+    if units.size > 1:
+        reach = float(stats.t.ppf(1 - alpha / 2, units.size - 1) * units.std(ddof=1) / math.sqrt(units.size))
         low, high = max(0.0, mean - reach), mean + reach
-    return Component("pixel", mean, low, high, round(sum(counts)), note)
+    if high is not None and high <= 0:
+        low = high = None
+        notes.append("positions scatter less than their errors say: not told")
+    elif mean < 0:
+        notes.append(f"negative estimate {mean:.3g} set to 0")
+    return Component("pixel", max(0.0, mean), low, high, round(sum(counts)), "; ".join(notes))
 
 
 def with_shares(components: Sequence[Component]) -> list[Component]:

@@ -177,7 +177,7 @@ def _mixed(
     scale = float(np.ptp(y))
     try:
         fit = reml(nested_design(keys), y / scale, x, np.array(known) / scale**2)
-        found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0])
+        found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0], cells - x.shape[1])
     except np.linalg.LinAlgError:
         # Components that nothing in the data tells apart leave no information to invert.
         return {"mixed_note": "did not converge"}

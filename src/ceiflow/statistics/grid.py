@@ -19,8 +19,9 @@ DIFFERENCES = (
     "state",
     "paired",
 )
-MEANS = ("normal", "heavy_tails", "censored", "coverage")
+MEANS = ("normal", "heavy_tails", "state", "censored", "coverage")
 ABSENCES = ("identified", "censored")
+HETEROGENEITIES = ("balanced", "unbalanced", "uneven")
 PREVALENCES = (0.02, 0.05, 0.1, 0.2, 0.4)
 # What is promised, and where. 1000 runs measure a rate of 5 % to +-1.4 % (two standard errors): .036 to .064.
 EXPECTED = {
@@ -28,6 +29,7 @@ EXPECTED = {
     "size": (0.0, 0.064),
     "coverage": (0.93, 0.98),
     "at least 95 %": (0.936, 1.0),
+    "variance": (0.93, 1.0),
     "fails": (0.2, 1.0),
 }
 
@@ -39,6 +41,7 @@ def scenarios() -> list[str]:
         "mean": MEANS,
         "absence": ABSENCES,
         "prevalence": ("correlated",),
+        "heterogeneity": HETEROGENEITIES,
     }
     return [
         f"{family}-{case}-{cells}" for family, cases in families.items() for case in cases for cells in CELLS
@@ -70,6 +73,7 @@ TITLES = {
     "mean": "Mean of one group of cells",
     "absence": "Absence: two one-sided tests",
     "prevalence": "Prevalence",
+    "heterogeneity": "Heterogeneity: intervals of variances by level",
 }
 CASES = {
     "balanced": "5 particles of 3 regions in every cell",
@@ -84,6 +88,7 @@ CASES = {
     "normal": "normal cells",
     "coverage": "fractions near 1, beta between cells",
     "identified": "every region above its limit",
+    "uneven": "cells that differ in roughness (squared: SD half its mean)",
     "correlated": "9 regions a cell, intraclass correlation 0.1",
 }
 
@@ -140,10 +145,6 @@ def _case_table(rows: Sequence[Row], case: str) -> list[str]:
         promise = next((str(row["expected"]) for row in found if row and row["expected"]), "")
         lines.append(f"| {quantity} | {method} | {' | '.join(shown)} | {promise} |")
     return [*lines, ""]
-
-
-def _marked(row: Row | None) -> str:
-    return "" if row is None else _shown(row["value"]) + (" ✘" if row["kept"] == "no" else "")
 
 
 def _shown(value: object) -> str:

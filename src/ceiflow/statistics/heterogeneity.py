@@ -27,25 +27,44 @@ TREATMENT = (
 )
 
 
-def heterogeneity_rows(measurements: Sequence[Row], cells: Sequence[Row], alpha: float) -> list[Row]:
+def heterogeneity_rows(
+    measurements: Sequence[Row], cells: Sequence[Row], alpha: float, pixels: Sequence[Row] = ()
+) -> list[Row]:
     """Variance by level for every endpoint and zone that has identified values to estimate one.
 
     Cells are compared within groups that were treated alike (`TREATMENT`). Bounded values have no place in a
-    variance and are left out. `region`, `particle` and `cell` are variances between the means of such units,
-    without the measurement errors; `pixel` is that of single positions within an acquisition: the squared
-    roughness for the thickness of the layer, and n times the squared standard error elsewhere.
+    variance; they are left out, and counted in the note of the lowest level. `region`, `particle` and `cell`
+    are variances between the means of such units, without the measurement errors; `pixel` is that of single
+    positions within an acquisition, without them as well: the squared roughness for the thickness of the
+    layer, the scatter of the map's pixels for what is mapped with errors, and absent elsewhere.
+
+    Parameters
+    ----------
+    measurements, cells : sequences of dict
+        Rows of measurements.tsv and of the sheet of cells.
+    alpha : float
+        Intervals have level 1 - alpha.
+    pixels : sequence of dict
+        Rows of `pixels.pixel_rows`.
     """
     condition = {str(row["cell_id"]): tuple(text(row.get(name)) for name in TREATMENT) for row in cells}
-    identified = [row for row in measurements if row["status"] == "identified"]
-    grouped = group_by(identified, lambda row: (str(row["endpoint"]), str(row["zone"])))
+    usable = [row for row in measurements if row["status"] in ("identified", "bounded")]
+    grouped = group_by(usable, lambda row: (str(row["endpoint"]), str(row["zone"])))
+    mapped = group_by(pixels, lambda row: (str(row["endpoint"]), str(row["zone"])))
     rows = []
     for endpoint, zone in sorted(grouped):
-        observations = [observation(row) for row in grouped[endpoint, zone]]
+        own = grouped[endpoint, zone]
+        observations = [observation(row) for row in own if row["status"] == "identified"]
+        if not observations:
+            continue
         components = _nested(observations, condition, alpha)
-        roughness = grouped.get(("layer_roughness_nm", zone), []) if endpoint == "layer_thickness_nm" else []
-        pixel = _pixels(observations, [observation(row) for row in roughness], alpha)
+        if endpoint == "layer_thickness_nm":
+            pixel = _rough(grouped.get(("layer_roughness_nm", zone), []), observations, alpha)
+        else:
+            pixel = _mapped(mapped.get((endpoint, zone), []), observations, alpha)
         found = with_shares([*([pixel] if pixel else []), *reversed(components)])
-        rows += [_row(endpoint, zone, item) for item in found]
+        lost = len(own) - len(observations)
+        rows += [_row(endpoint, zone, item, lost if not place else 0) for place, item in enumerate(found)]
     return rows
 
 
@@ -64,25 +83,39 @@ def _nested(
     return nested_components(values, labels, LEVELS, noise, alpha)
 
 
-def _pixels(
-    observations: Sequence[Observation], roughness: Sequence[Observation], alpha: float
-) -> Component | None:
-    """Variance of single positions within acquisitions."""
-    counts = {item.acquisition_id: item.n or 0 for item in observations}
-    if roughness:
-        rough = sorted(roughness, key=lambda item: item.acquisition_id)
-        positions = [item.n or counts.get(item.acquisition_id, 0) for item in rough]
-        return pixel_component(
-            [item.low**2 for item in rough], positions, "roughness along the surface", alpha
-        )
-    known = sorted(
-        (item for item in observations if item.n and item.se > 0), key=lambda item: item.acquisition_id
+def _rough(rows: Sequence[Row], means: Sequence[Observation], alpha: float) -> Component | None:
+    """Variance of the thickness of single positions: squared roughness, measurement's spread taken off."""
+    counts = {item.acquisition_id: item.n or 0 for item in means}
+    found = [observation(row) for row in rows]
+    rough = sorted((o for o in found if o.status == "identified"), key=lambda item: item.acquisition_id)
+    smooth = len(found) - len(rough)
+    note = "roughness along the surface" + (f", left out below their limit: {smooth}" if smooth else "")
+    return pixel_component(
+        [item.low**2 for item in rough],
+        [item.n or counts.get(item.acquisition_id, 0) for item in rough],
+        [item.cell_id for item in rough],
+        note,
+        alpha,
     )
-    variances = [item.n * item.se**2 for item in known]
-    return pixel_component(variances, [item.n for item in known], "n times squared standard error", alpha)
 
 
-def _row(endpoint: str, zone: str, item: Component) -> Row:
+def _mapped(pixels: Sequence[Row], observations: Sequence[Observation], alpha: float) -> Component | None:
+    """Variance of the pixels of maps, their noise taken off, in acquisitions whose mean is identified."""
+    cell = {item.acquisition_id: item.cell_id for item in observations}
+    own = sorted(
+        (row for row in pixels if row["acquisition_id"] in cell), key=lambda row: str(row["acquisition_id"])
+    )
+    return pixel_component(
+        [float(row["variance"]) for row in own],
+        [int(row["n"]) for row in own],
+        [cell[str(row["acquisition_id"])] for row in own],
+        "pixels of maps, without their noise",
+        alpha,
+    )
+
+
+def _row(endpoint: str, zone: str, item: Component, lost: int) -> Row:
+    left_out = f"left out below their limit: {lost}" if lost else ""
     return {
         "endpoint": endpoint,
         "zone": zone,
@@ -92,5 +125,5 @@ def _row(endpoint: str, zone: str, item: Component) -> Row:
         "ci_high": item.high,
         "share": item.share,
         "n": item.n,
-        "note": item.note,
+        "note": "; ".join(part for part in (item.note, left_out) if part),
     }

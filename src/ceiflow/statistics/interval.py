@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from ceiflow.statistics.bounds import (
     cells_for_limit,
     cells_for_proportion,
     mean_limits,
+    moments,
     proportion_limits,
 )
 from ceiflow.statistics.findings import (
@@ -29,11 +31,18 @@ from ceiflow.statistics.findings import (
     silent_note,
     systematic_note,
 )
+from ceiflow.statistics.levels import Levels, levels_of
 from ceiflow.statistics.selection import Group
 
 
 def interval(
-    group: Group, endpoint: str, low: float, high: float, alpha: float, dispersion: float | None = None
+    group: Group,
+    endpoint: str,
+    low: float,
+    high: float,
+    alpha: float,
+    dispersion: float | None = None,
+    factors: Sequence[str] = (),
 ) -> Finding:
     """Whether the confidence interval (two-sided, 1 - alpha) of the group's mean lies in [low, high].
 
@@ -47,10 +56,21 @@ def interval(
     dispersion : float, optional
         Least dispersion of a fraction between cells: the endpoint is one, and gets the score interval of a
         proportion instead of Student's.
+    factors : sequence of str
+        Columns of the cells' sheet (the state of charge) whose levels weigh alike and are no scatter; a
+        claim that the mean of some level contradicts is not supported.
     """
     if not group.cells:
         return Finding(missing=[empty_group(group)])
-    out = Finding(reasons=[*systematic_note(group), *bounded_note(group), *silent_note(group)])
+    levels = levels_of(group, factors)
+    out = Finding(
+        reasons=[
+            *levels.notes,
+            *systematic_note(group),
+            *bounded_note(group),
+            *silent_note(group, states=not factors),
+        ]
+    )
     values = ends(group)
     if len(group.cells) < 2:
         estimate = max((cells[0] for cells in values), key=lambda mean: max(low - mean, mean - high))
@@ -61,10 +81,16 @@ def interval(
     if group.all_bounded:
         found = [MeanLimits(float(np.mean(group.high)), 0.0, max(group.high), 0.0)]
     else:
-        found = [_within(endpoint, _limits(cells, alpha, group.se_sys, dispersion)) for cells in values]
+        found = [
+            _within(endpoint, _limits(cells, alpha, group.se_sys, dispersion, levels)) for cells in values
+        ]
     limits = max(found, key=lambda item: max(low - item.low, item.high - high))
     out.numbers = {"estimate": limits.mean, "ci_low": limits.low, "ci_high": limits.high}
-    if all(low <= item.low and item.high <= high for item in found):
+    out.numbers["design"] = levels.design
+    astray = levels.outside(values, low, high)
+    if astray:
+        out.reasons.insert(0, f"means of single levels outside of the range: {', '.join(astray)}")
+    if not astray and all(low <= item.low and item.high <= high for item in found):
         out.verdict = SUPPORTED
     elif all(item.high < low for item in found) or all(item.low > high for item in found):
         out.verdict = REFUTED
@@ -73,20 +99,25 @@ def interval(
         f"mean of {count_cells(len(group.cells))} {shown(limits.mean)}, {level(alpha)} interval "
         f"{shown(limits.low)} to {shown(limits.high)}, held against {shown(low)} to {shown(high)}",
     )
-    out.missing = _missing(group, found, limits, (low, high), alpha, dispersion)
+    out.missing = _missing(group, found, limits, (low, high), alpha, dispersion, levels)
+    if astray:
+        out.missing.insert(0, "cells that agree between levels, or a claim for each of them")
     return out
 
 
-def _limits(cells: list[float], alpha: float, se_sys: float, dispersion: float | None) -> MeanLimits:
+def _limits(
+    cells: list[float], alpha: float, se_sys: float, dispersion: float | None, levels: Levels
+) -> MeanLimits:
     if dispersion is None:
-        return mean_limits(cells, alpha / 2, se_sys)
-    return proportion_limits(cells, alpha / 2, dispersion, se_sys)
+        return mean_limits(cells, alpha / 2, se_sys, levels.of_cell)
+    return proportion_limits(cells, alpha / 2, dispersion, se_sys, levels.of_cell)
 
 
 def _within(endpoint: str, limits: MeanLimits) -> MeanLimits:
     """Limits cut to the range that the endpoint can have."""
     fraction = "fraction" in endpoint or endpoint == "layer_coverage"
-    bottom = -math.inf if endpoint == "layer_conformality" or endpoint.startswith("log_ratio_") else 0.0
+    signed = endpoint == "layer_conformality" or endpoint.startswith(("log_ratio_", "interface_position_"))
+    bottom = -math.inf if signed else 0.0
     top = 1.0 if fraction or endpoint == "layer_conformality" else math.inf
     low, high = (min(max(end, bottom), top) for end in (limits.low, limits.high))
     return replace(limits, low=low, high=high)
@@ -99,6 +130,7 @@ def _missing(
     bounds: tuple[float, float],
     alpha: float,
     dispersion: float | None,
+    levels: Levels,
 ) -> list[str]:
     """What would decide an interval claim that is not decided."""
     low, high = bounds
@@ -107,12 +139,13 @@ def _missing(
     if len({low <= item.mean <= high for item in found}) > 1:
         return ["a smaller detection limit (the answer depends on values below it)"]
     if dispersion is not None and low <= limits.mean <= high:
-        needed = cells_for_proportion(group.high, bounds, alpha / 2, dispersion)
+        needed = cells_for_proportion(group.high, bounds, alpha / 2, dispersion, levels.of_cell)
     else:
         distance = min(abs(limits.mean - low), abs(limits.mean - high))
         systematic = float(stats.norm.ppf(1 - alpha / 2)) * group.se_sys
-        scatter = limits.se * math.sqrt(len(group.cells))
-        needed = cells_for_limit(math.sqrt(max(0.0, distance**2 - systematic**2)), scatter, alpha / 2)
+        scatter = moments(group.high, levels.of_cell).sd
+        clear = math.sqrt(max(0.0, distance**2 - systematic**2))
+        needed = cells_for_limit(clear, scatter, alpha / 2, levels.count)
     if needed is None:
         return ["a smaller systematic error or a wider interval (more cells alone would not decide)"]
     more = max(1, needed - len(group.cells))

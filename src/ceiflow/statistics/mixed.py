@@ -228,8 +228,20 @@ def _scoring(
     return theta, converged
 
 
-def kenward_roger(fit: Fit, contrast: Sequence[float]) -> Inference:
+def kenward_roger(fit: Fit, contrast: Sequence[float], least_df: float = 0.0) -> Inference:
     """Kenward and Roger's standard error and degrees of freedom of one contrast.
+
+    Parameters
+    ----------
+    fit : Fit
+    contrast : (p,) sequence
+    least_df : float
+        Degrees of freedom do not fall below this. A contrast of whole cells has those of the cells
+        themselves, cells less fixed effects: exactly so where numbers are equal. Where they are not, the
+        approximation falls short of them, and the test of its size (`docs/statistics.md`).
+
+    Notes
+    -----
 
     With a single numerator degree of freedom their F statistic needs no scaling, and their degrees of freedom
     are Satterthwaite's with the expected information; what is new is the larger standard error. Agrees with
@@ -251,7 +263,7 @@ def kenward_roger(fit: Fit, contrast: Sequence[float]) -> Inference:
     return Inference(
         estimate=np.einsum("a,...a->...", c, fit.beta),
         se=se,
-        df=2 * variance**2 / spread,
+        df=np.maximum(2 * variance**2 / spread, least_df),
     )
 
 

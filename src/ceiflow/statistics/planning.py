@@ -12,6 +12,7 @@ from scipy import optimize, stats
 from ceiflow.statistics.bounds import score_limits
 from ceiflow.statistics.claims import FRACTIONS
 from ceiflow.statistics.components import nested_components
+from ceiflow.statistics.levels import levels_of
 from ceiflow.statistics.nesting import group_by
 from ceiflow.statistics.selection import Group, select, zone_of
 from ceiflow.statistics.tables import Row, number
@@ -54,8 +55,11 @@ class Variances:
         return self.cell + self.particle / particles + self.region / (particles * regions)
 
 
-def variances(groups: Sequence[Group]) -> Variances | None:
-    """Components of the cells of a claim, arms taken apart; None where nothing scatters or is replicated."""
+def variances(groups: Sequence[Group], factors: Sequence[str] = ()) -> Variances | None:
+    """Components of the cells of a claim, arms and levels of `factors` taken apart.
+
+    None where nothing scatters or is replicated.
+    """
     keys, values, arms = [], [], []
     for place, group in enumerate(groups):
         if group.all_bounded:
@@ -63,7 +67,9 @@ def variances(groups: Sequence[Group]) -> Variances | None:
         for key, mean in group.regions.items():
             keys.append(key)
             values.append((mean.low + mean.high) / 2)
-            arms.append(place)
+            arms.append((place, group.labels(key[0], factors)))
+    if factors and len({key[0] for key in keys}) - len(set(arms)) < 1:
+        return variances(groups)  # levels cannot be told from scatter, and add to it
     if len({key[0] for key in keys}) - len(set(arms)) < 1:
         return None
     labels = [arms, *([key[:depth] for key in keys] for depth in (1, 2, 3))]
@@ -85,7 +91,7 @@ def variances(groups: Sequence[Group]) -> Variances | None:
     )
 
 
-def power_of(distance: float, sd: float, cells: int, arms: int, alpha: float) -> float:
+def power_of(distance: float, sd: float, cells: int, arms: int, alpha: float, levels: int = 1) -> float:
     """Power of a t test on cell means at a true distance from what it is held against.
 
     Parameters
@@ -99,18 +105,24 @@ def power_of(distance: float, sd: float, cells: int, arms: int, alpha: float) ->
     arms : 1 or 2
     alpha : float
         Of one side.
+    levels : int
+        Of a factor that is taken out, equally large; each costs a degree of freedom in each arm.
     """
-    df = arms * (cells - 1)
+    df = arms * (cells - levels)
     shift = abs(distance) / (sd * math.sqrt(arms / cells))
     # Beyond this the distribution function of noncentral t loses its digits, and the power is 1.
     return float(stats.nct.sf(stats.t.isf(alpha, df), df, shift)) if shift < 30 else 1.0
 
 
-def detectable(sd: float, cells: int, arms: int, alpha: float, power: float = POWER) -> float:
+def detectable(
+    sd: float, cells: int, arms: int, alpha: float, power: float = POWER, levels: int = 1
+) -> float:
     """The smallest distance that is resolved with `power`."""
     return float(
         optimize.brentq(
-            lambda d: power_of(d, sd, cells, arms, alpha) - power, 1e-9 * sd, 25 * sd * math.sqrt(arms)
+            lambda d: power_of(d, sd, cells, arms, alpha, levels) - power,
+            1e-9 * sd,
+            25 * sd * math.sqrt(arms),
         )
     )
 
@@ -128,6 +140,7 @@ class FractionPlan:
     bounds: tuple[float, float]
     least: float
     alpha: float
+    levels: int = 1
 
     def power(self, cells: int) -> float:
         """Probability that the limits of `cells` lie within the bounds, at the mean seen."""
@@ -157,7 +170,7 @@ class FractionPlan:
         dispersion = min(1.0, max(self.sd**2 / trial if trial > 0 else 0.0, self.least))
         kept = []
         for mean in np.linspace(0.0, 1.0, 201):
-            low, high = score_limits(float(mean), dispersion, cells, self.alpha)
+            low, high = score_limits(float(mean), dispersion, cells, self.alpha, cells - self.levels)
             if self.bounds[0] <= low and high <= self.bounds[1]:
                 kept.append(float(mean))
         return (kept[0], kept[-1]) if kept else None
@@ -225,7 +238,9 @@ def _plan(
         "unit": judged.get("unit"),
         "verdict": judged.get("verdict"),
     }
-    seen = variances(groups)
+    factors = [str(name) for name in claim.get("factors") or ()]
+    levels = max(levels_of(group, factors).count for group in groups)
+    seen = variances(groups, factors)
     if seen is None:
         return [{**base, "note": _why_not(groups)}]
     distance = _distance(claim, judged)
@@ -238,14 +253,14 @@ def _plan(
     for factor_p, factor_r in ((1, 1), (2, 1), (1, 2), (2, 2)):
         particles, regions = seen.particles * factor_p, seen.regions * factor_r
         sd = math.sqrt(seen.of_mean(particles, regions))
-        fraction = _fraction(claim, judged, sd, tail, float(statistics["intraclass_correlation"]))
-        for count in range(2, most_cells + 1) if sd > 0 else ():
+        fraction = _fraction(claim, judged, sd, tail, float(statistics["intraclass_correlation"]), levels)
+        for count in range(levels + 1, most_cells + 1) if sd > 0 else ():
             if fraction:
                 power = None if distance is None else fraction.power(count)
                 smallest = fraction.detectable(count)
             else:
-                power = None if distance is None else power_of(distance, sd, count, len(groups), tail)
-                smallest = detectable(sd, count, len(groups), tail)
+                power = None if distance is None else power_of(distance, sd, count, len(groups), tail, levels)
+                smallest = detectable(sd, count, len(groups), tail, levels=levels)
             design = {"cells": count, "particles": particles, "regions": regions, "se_cell": sd}
             found = {"distance": distance, "power": power, "detectable": smallest}
             rows.append({**base, **design, **found, "note": "; ".join(notes)})
@@ -259,7 +274,7 @@ def _why_not(groups: Sequence[Group]) -> str:
 
 
 def _fraction(
-    claim: Mapping[str, object], judged: Row, sd: float, alpha: float, least: float
+    claim: Mapping[str, object], judged: Row, sd: float, alpha: float, least: float, levels: int
 ) -> FractionPlan | None:
     """The plan of a claim whose interval is that of a proportion; None for any other."""
     estimate = number(judged.get("estimate"))
@@ -269,7 +284,7 @@ def _fraction(
     if not own or estimate is None or sd <= 0:
         return None
     bounds = (float(claim.get("low", 0.0)), float(claim.get("high", 1.0)))
-    return FractionPlan(min(max(estimate, 0.0), 1.0), sd, bounds, least, alpha)
+    return FractionPlan(min(max(estimate, 0.0), 1.0), sd, bounds, least, alpha, levels)
 
 
 def _distance(claim: Mapping[str, object], judged: Row) -> float | None:

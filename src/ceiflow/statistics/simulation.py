@@ -18,14 +18,13 @@ from ceiflow.statistics.absence import Presence
 from ceiflow.statistics.censoring import censored_mean
 from ceiflow.statistics.claims import claim_rows
 from ceiflow.statistics.grid import EXPECTED, PREVALENCES, RUNS
+from ceiflow.statistics.heterogeneity import LEVELS, heterogeneity_rows
 from ceiflow.statistics.mixed import kenward_roger, nested_design, reml
+from ceiflow.statistics.simulated import FLAT, PARTICLES, PIXELS, REGIONS, SD, nested_pixels, tables
 from ceiflow.statistics.tables import Row
 from ceiflow.study import seed_for
 
 ALPHA = 0.05
-SD = {"cell": 1.0, "particle": 1.5, "region": 1.0, "pixel": 1.0}
-FLAT = dict.fromkeys(SD, 1e-3)
-PARTICLES, REGIONS, PIXELS = 5, 3, 10
 EFFECT_NM = 3.0
 SETTINGS = {"alpha": ALPHA, "seed": 532, "resamples": 2000, "intraclass_correlation": 0.1}
 
@@ -69,22 +68,6 @@ def _row(
         "expected": f"{low:g} to {high:g}" if expected else "",
         "kept": "" if not expected else "yes" if low <= value <= high else "no",
     }
-
-
-def nested_pixels(
-    rng: np.random.Generator,
-    shape: tuple[int, ...],
-    mean: float,
-    sd: Mapping[str, float],
-    heavy: bool = False,
-) -> np.ndarray:
-    """(..., cell, particle, region, pixel) values of nested effects; cells are Student's t (3) if `heavy`."""
-    depth = len(shape) - 4
-    sizes = [shape[: depth + 1 + i] + (1,) * (3 - i) for i in range(4)]
-    effects = [rng.normal(size=size) for size in sizes]
-    if heavy:
-        effects[0] = rng.standard_t(3, size=sizes[0])
-    return mean + sum(sd[name] * effect for name, effect in zip(SD, effects, strict=True))
 
 
 def _difference(rng: np.random.Generator, case: str, cells: int, runs: int) -> list[tuple]:
@@ -196,10 +179,11 @@ def _mixed(regions: np.ndarray, keep: Sequence[tuple], plan: designs.Plan, case:
     block = [where[keep[i][0]][keep[i][1]] for i in used]
     arm = np.array([1.0 - keep[i][0] for i in used])
     x = np.column_stack([np.eye(len(plan.strata))[block], arm])
-    if len({key[0] for key in keys}) - x.shape[1] < 1:
+    free = len({key[0] for key in keys}) - x.shape[1]
+    if free < 1:
         return []
     fit = reml(nested_design(keys), regions[:, used], x)
-    found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0])
+    found = kenward_roger(fit, [0.0] * len(plan.strata) + [1.0], free)
     sound = fit.converged & np.isfinite(found.se) & np.isfinite(found.df)
     low, high = found.interval(ALPHA)
     # Runs without a fit count as no rejection, and as not covered.
@@ -219,33 +203,6 @@ def _mixed(regions: np.ndarray, keep: Sequence[tuple], plan: designs.Plan, case:
         (f"power at {EFFECT_NM:g} nm", name, shifted, ""),
         ("no convergence", name, 1 - np.mean(sound), ""),
     ]
-
-
-def tables(arms: Mapping[str, np.ndarray], lod: float | None) -> tuple[list[Row], list[Row]]:
-    """Rows of both tables from {condition: (cell, particle, region, pixel)}; bounded below `lod`."""
-    rows: list[Row] = []
-    cells: list[Row] = []
-    for condition, pixels in arms.items():
-        means, errors = pixels.mean(-1), pixels.std(-1, ddof=1) / math.sqrt(pixels.shape[-1])
-        for (c, p, r), value in np.ndenumerate(means):
-            bounded = lod is not None and value < lod
-            rows.append(
-                {
-                    "acquisition_id": f"{condition}{c}-{p}-{r}",
-                    "cell_id": f"{condition}{c}",
-                    "particle_id": str(p),
-                    "region_id": str(r),
-                    "modality": "hrtem",
-                    "zone": "layer",
-                    "endpoint": "layer_thickness_nm",
-                    "status": "bounded" if bounded else "identified",
-                    "value": None if bounded else value,
-                    "se_stat": None if bounded else errors[c, p, r],
-                    "lod": lod,
-                }
-            )
-        cells += [{"cell_id": f"{condition}{c}", "condition": condition} for c in range(len(pixels))]
-    return rows, cells
 
 
 def _judged(claim: Mapping[str, object], arms: Mapping[str, np.ndarray], lod: float | None) -> Row:
@@ -285,9 +242,23 @@ def _mean(rng: np.random.Generator, case: str, cells: int, runs: int) -> list[tu
     if case == "censored":
         return _censored_means(rng, cells, runs)
     data = nested_pixels(rng, (runs, cells, PARTICLES, REGIONS, PIXELS), 10.0, SD, case == "heavy_tails")
-    found = [bounds.mean_limits(x, ALPHA / 2) for x in data.mean(axis=(2, 3, 4))]
+    means = data.mean(axis=(2, 3, 4))
+    if case == "state":
+        return _mean_over_states(means, cells)
+    found = [bounds.mean_limits(x, ALPHA / 2) for x in means]
     covered = np.mean([item.low <= 10 <= item.high for item in found])
     return [("coverage", "Student on cells", covered, "coverage")]
+
+
+def _mean_over_states(means: np.ndarray, cells: int) -> list[tuple]:
+    """Coverage of the mean of two states that differ, with the scatter within them."""
+    states = [c % 2 for c in range(cells)]
+    data = means + EFFECT_NM * (np.array(states) - 0.5)
+    apart = cells > 2  # one cell of each state leaves no scatter within
+    found = [bounds.mean_limits(x, ALPHA / 2, 0.0, states if apart else None) for x in data]
+    covered = np.mean([item.low <= 10 <= item.high for item in found])
+    name = "Student within states" if apart else "Student on cells"
+    return [("coverage", name, covered, "coverage" if apart else "at least 95 %")]
 
 
 def _fractions(rng: np.random.Generator, cells: int, runs: int) -> list[tuple]:
@@ -368,9 +339,35 @@ def _prevalence(rng: np.random.Generator, case: str, cells: int, runs: int) -> l
     return out
 
 
+def _heterogeneity(rng: np.random.Generator, case: str, cells: int, runs: int) -> list[tuple]:
+    """How often the interval of each level's variance holds the truth."""
+    covered, given = dict.fromkeys(SD, 0), dict.fromkeys(SD, 0)
+    truth = {name: sd**2 for name, sd in SD.items()}
+    keep = None if case == "balanced" else lambda c, p, r: _seen("unbalanced", 0, c, p, r)
+    for _ in range(runs):
+        shape = (cells, PARTICLES, REGIONS, PIXELS)
+        # Some cells may be rougher than others: the mean over cells is what is asked for.
+        rough = np.sqrt(rng.gamma(4.0, 0.25, (cells, 1, 1, 1))) if case == "uneven" else 1.0
+        pixels = nested_pixels(rng, shape, 10.0, {**SD, "pixel": 0.0})
+        pixels = pixels + rough * SD["pixel"] * rng.normal(size=shape)
+        rows, sheet = tables({"t": pixels}, None, keep, roughness=True)
+        for row in heterogeneity_rows(rows, sheet, ALPHA):
+            level = str(row["level"])
+            if row["endpoint"] == "layer_thickness_nm" and row["ci_low"] is not None:
+                given[level] += 1
+                covered[level] += row["ci_low"] <= truth[level] <= row["ci_high"]
+    methods = {level: "analysis of variance" for level in LEVELS} | {"pixel": "means of cells"}
+    return [
+        (f"coverage of the variance, {level}", methods[level], covered[level] / given[level], "variance")
+        for level in SD
+        if given[level]
+    ]
+
+
 _FAMILIES: dict[str, Callable[[np.random.Generator, str, int, int], list[tuple]]] = {
     "difference": _difference,
     "mean": _mean,
     "absence": _absence,
     "prevalence": _prevalence,
+    "heterogeneity": _heterogeneity,
 }

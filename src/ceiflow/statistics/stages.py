@@ -110,6 +110,7 @@ def aggregate(
     out_cells: str | Path,
     out_heterogeneity: str | Path,
     config: Mapping[str, object],
+    maps: Iterable[str | Path] = (),
 ) -> None:
     """Write one row for each cell, zone and endpoint, and the variance by level.
 
@@ -123,14 +124,18 @@ def aggregate(
         tables/cells.tsv and tables/heterogeneity.tsv.
     config : mapping
         The merged configuration: `statistics`.
+    maps : paths
+        maps.h5 of spectrum images, for the variance between pixels.
     """
     from ceiflow.statistics.heterogeneity import HETEROGENEITY_COLUMNS, heterogeneity_rows
+    from ceiflow.statistics.pixels import pixel_rows
 
     measured, sheet = read_table(measurements), read_table(cells)
     extra = [name for row in sheet[:1] for name in row if name not in CELL_COLUMNS]
     write_table(out_cells, [*CELL_COLUMNS, *extra], cell_rows(measured, sheet))
     alpha = float(config["statistics"]["alpha"])
-    write_table(out_heterogeneity, HETEROGENEITY_COLUMNS, heterogeneity_rows(measured, sheet, alpha))
+    found = heterogeneity_rows(measured, sheet, alpha, pixel_rows(maps))
+    write_table(out_heterogeneity, HETEROGENEITY_COLUMNS, found)
 
 
 def cell_rows(measurements: Iterable[Row], cells: Iterable[Row]) -> list[Row]:

@@ -26,6 +26,8 @@ LONGEST_BARE_NM = (0.0, 20.0)
 # Shares among the elements in view (Li is not): carbon is a quarter of Li2CO3 and more of any organic; a
 # layer with less than a third of the particle's manganese is poor in it (a tenth of NMC532, more of LMR).
 CARBON_RICH, MANGANESE_POOR = (0.15, 1.0), (0.0, 0.03)
+# Charged and discharged cells are no replicates of each other, as in registered claims.
+FACTORS = ["state"]
 
 
 @dataclass
@@ -132,6 +134,7 @@ def _bare(name: str, title: str, cells: list, claims: list) -> Panel:
         "group": _group(cells),
         "margin": float(first.get("margin") or MARGIN_NM),
         "max_prevalence": float(first.get("max_prevalence") or MAX_PREVALENCE),
+        "factors": FACTORS,
     }
     question = "Is there no intimate coating under normal cycling?"
     return Panel(name, f"Normal cycling, {title}", question, _names(cells), ("hrtem", "tem"), [claim])
@@ -149,7 +152,7 @@ def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]], claims
     def within(name: str, endpoint: str, own: list, bounds: tuple[float, float], **more: Any) -> dict:
         low, high = bounds
         claim = {"id": name, "kind": "interval", "endpoint": endpoint, "zone": "layer", "low": low}
-        return claim | {"high": high, "group": _group(own), **more}
+        return claim | {"high": high, "group": _group(own), "factors": FACTORS, **more}
 
     found = []
     if own := having("tem"):
@@ -176,6 +179,7 @@ def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]], claims
             "test": _group(carbon),
             "reference": _group(bare or carbon),
             "direction": "greater",
+            "factors": FACTORS,
         }
         question = "Is carbon black coated as well?"
         own = [claim] if bare else []
@@ -207,6 +211,7 @@ def _shorted(shorted: list, cells: list, modalities: dict[str, set[str]], claims
             "test": _group(own),
             "reference": _group(pristine or own),
             "direction": "greater",
+            "factors": FACTORS,
             "modality": first.get("modality") or list(SPECTRUM_MODALITIES),
         }
         question = "Does the carbon K edge show carbonate that the pristine electrode has not?"
