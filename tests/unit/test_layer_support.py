@@ -39,6 +39,19 @@ def test_film_is_taken_off_and_its_error_carried():
     assert changed.atomic_fraction["C"][0] + changed.atomic_fraction["O"][0] == pytest.approx(1)
 
 
+def test_correlations_of_an_excess_are_those_of_both_places():
+    own = replace(zone(1500.0, 1200.0), density_correlation={"C": {"O": -0.4}, "O": {"C": -0.4}})
+    film = replace(zone(900.0, 800.0, se=4.0), density_correlation={"C": {"O": 0.2}, "O": {"C": 0.2}})
+    joint = (-0.4 * 25 + 0.2 * 16) / (25 + 16)
+    assert excess(own, film)[0].density_correlation["C"]["O"] == pytest.approx(joint)
+    # Nothing of oxygen beside the layer: only carbon's error grows.
+    carbon = replace(
+        film, areal_density=zone(900.0, 0.0, se=4.0).areal_density, status=zone(900.0, 0.0).status
+    )
+    found = excess(own, carbon)[0].density_correlation["O"]["C"]
+    assert found == pytest.approx(-0.4 * 25 / (5 * np.hypot(5, 4)))
+
+
 def test_nothing_over_the_film_is_bounded():
     changed, _ = excess(zone(905.0, 1200.0), zone(900.0, 0.0))
     assert changed.status["C"][0] == "bounded"

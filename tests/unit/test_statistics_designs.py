@@ -152,6 +152,23 @@ def test_ratios_of_elements_need_both():
     assert lacking["note"].startswith("O not identified")
 
 
+def test_ratios_carry_what_the_errors_share():
+    def row(element, value, correlation):
+        return {
+            "acquisition_id": "a", "zone": "layer", "endpoint": f"areal_density_{element}_per_nm2",
+            "value": value, "se_stat": 0.1 * value, "se_sys": 0.07 * value, "status": "identified",
+            "correlation": correlation,
+        }  # fmt: skip
+
+    rows = [row("C", 20.0, "F=0.1000;O=-0.5000"), row("O", 10.0, "C=-0.5000"), row("F", 5.0, "")]
+    found = {item["endpoint"]: item for item in with_log_ratios(rows, ["log_ratio_C_O", "log_ratio_F_C"])[3:]}
+    # The variance of a difference of two logarithms: 0.01 + 0.01 + 2 * 0.5 * 0.01.
+    assert found["log_ratio_C_O"]["se_stat"] == pytest.approx(np.sqrt(0.03))
+    assert found["log_ratio_C_O"]["se_sys"] == pytest.approx(np.hypot(0.07, 0.07))
+    assert found["log_ratio_C_O"]["note"] == ""
+    assert "independent" in found["log_ratio_F_C"]["note"]
+
+
 def test_benjamini_hochberg_is_statsmodels():
     p = [0.01, 0.04, None, 0.03, 0.2, 0.0004]
     expected = multipletests([v for v in p if v is not None], method="fdr_bh")[1]

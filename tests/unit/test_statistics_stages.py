@@ -125,7 +125,8 @@ def test_tables_have_the_contracts_columns_and_the_answer(tmp_path, study):
         header = path[name].read_text().splitlines()[0].split("\t")
         assert set(columns.split()) <= set(header), name
         assert len(header) == len(set(header)), name
-    assert path["measurements"].read_text().splitlines()[0].split("\t") == CONTRACT["measurements"].split()
+    measured = path["measurements"].read_text().splitlines()[0].split("\t")
+    assert measured == [*CONTRACT["measurements"].split(), "correlation"]
     (claim,) = rows_of(path["claims"])
     assert claim["verdict"] == "supported"
     cells = [row for row in rows_of(path["cells"]) if row["endpoint"] == "layer_thickness_nm"]

@@ -15,6 +15,7 @@ from ceiflow.signals.store import Header
 from ceiflow.study.measurements import (
     Measurement,
     bounded,
+    format_correlation,
     format_number,
     not_identifiable,
 )
@@ -43,15 +44,17 @@ def zone_measurements(
         rows.append(_thickness_row(zone, fit))
         rows += _absolute_thickness_rows(zone, fit)
         for element in elements:
-            rows.append(
-                _row(
-                    zone,
-                    f"areal_density_{element}_per_nm2",
-                    fit.areal_density.get(element),
-                    fit.status.get(element),
-                    fit.n,
-                )
+            density = _row(
+                zone,
+                f"areal_density_{element}_per_nm2",
+                fit.areal_density.get(element),
+                fit.status.get(element),
+                fit.n,
             )
+            if density.status == "identified":
+                known = fit.density_correlation.get(element, {})
+                density = replace(density, correlation=format_correlation(known))
+            rows.append(density)
             rows.append(
                 _row(
                     zone,

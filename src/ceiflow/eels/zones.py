@@ -47,6 +47,8 @@ class ZoneFit:
     notes : list of str
     thickness_note : str
         Over which pixels the mean was taken.
+    density_correlation : dict of element to dict of element to float
+        Correlation of the statistical errors of the areal densities that are told.
     mean_free_path : MeanFreePath or None
         Of the particle; None where no density is given.
     """
@@ -67,6 +69,7 @@ class ZoneFit:
     notes: list[str] = field(default_factory=list)
     thickness_note: str = ""
     mean_free_path: MeanFreePath | None = None
+    density_correlation: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def fit_zones(
@@ -209,6 +212,7 @@ def _zone_result(
         list(source.notes),
         sums.thickness.note if sums.thickness is not None else "",
         mean_free_path(source.config["eels"], source.header.metadata),
+        {} if density_reason else _correlation(elements, fit, source.noise.gain / max(sums.total, 1.0)),
     )
 
 
@@ -254,6 +258,21 @@ def _densities(
         values[element] = (float(value), float(np.sqrt(counting)), float(systematic), float(lod))
         states[element] = _state(value, lod, fit.reduced_chi2)
     return values, states
+
+
+def _correlation(elements: Sequence[str], fit: SpectrumFit, zero_loss: float) -> dict[str, dict[str, float]]:
+    """Correlation of statistical errors: edges share channels, and all densities one zero loss.
+
+    `zero_loss` is the relative variance of the low loss that every density is divided by.
+    """
+    covariance = fit.covariance + np.outer(fit.theta, fit.theta) * zero_loss
+    errors = np.sqrt(np.diag(covariance))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        matrix = covariance / np.outer(errors, errors)
+    return {
+        a: {b: float(matrix[i, j]) for j, b in enumerate(elements) if j != i and np.isfinite(matrix[i, j])}
+        for i, a in enumerate(elements)
+    }
 
 
 def _state(value: float, lod: float, reduced_chi2: float) -> tuple[str, str]:

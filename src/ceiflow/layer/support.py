@@ -114,7 +114,12 @@ def excess(layer: ZoneFit, around: ZoneFit) -> tuple[ZoneFit, dict[str, float]]:
         )
     fractions, states = _fractions(layer, densities)
     changed = replace(
-        layer, areal_density=densities, status=status, atomic_fraction=fractions, fraction_status=states
+        layer,
+        areal_density=densities,
+        status=status,
+        atomic_fraction=fractions,
+        fraction_status=states,
+        density_correlation=_correlation(layer, around, film, densities),
     )
     return changed, film
 
@@ -160,6 +165,27 @@ def _difference(own: Quantity, other: Quantity) -> Quantity:
     systematic = float(np.hypot(scale * value, other[2]))
     counting = float(np.hypot(own[1], other[1]))
     return value, counting, systematic, float(np.hypot(own[3], DETECTION_SIGMA * other[1]))
+
+
+def _correlation(
+    layer: ZoneFit, around: ZoneFit, film: dict[str, float], densities: dict[str, Quantity]
+) -> dict[str, dict[str, float]]:
+    """Correlation of the errors of an excess: covariances of both places add up where both were taken."""
+
+    def covariance(zone: ZoneFit, a: str, b: str) -> float:
+        return (
+            zone.density_correlation.get(a, {}).get(b, 0.0)
+            * zone.areal_density[a][1]
+            * zone.areal_density[b][1]
+        )
+
+    found: dict[str, dict[str, float]] = {}
+    for a, row in layer.density_correlation.items():
+        for b in row:
+            joint = covariance(layer, a, b)
+            joint += covariance(around, a, b) if a in film and b in film else 0.0
+            found.setdefault(a, {})[b] = joint / (densities[a][1] * densities[b][1])
+    return found
 
 
 def _fractions(layer: ZoneFit, densities: dict[str, Quantity]):

@@ -25,6 +25,7 @@ MEASUREMENT_COLUMNS = [
     "status",
     "n",
     "note",
+    "correlation",
 ]
 SUMMARY_COLUMNS = [
     "energy_offset_eV",

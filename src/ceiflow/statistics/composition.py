@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ceiflow.statistics.tables import Row, number
+from ceiflow.study.measurements import read_correlation
 
 LOG_RATIO = re.compile(r"log_ratio_([A-Z][a-z]?)_([A-Z][a-z]?)$")
 
@@ -19,8 +20,10 @@ def with_log_ratios(measurements: Sequence[Row], endpoints: Iterable[str]) -> li
     """Measurements, and for every endpoint `log_ratio_{A}_{B}` a row where both densities have one.
 
     The value is the natural logarithm of A's over B's areal density. It is identified where both elements are
-    identified, in the same acquisition and zone; a bound on either makes it not identifiable. Errors are the
-    relative errors of both in quadrature: their fit's covariance is not in the tables, and is left out.
+    identified, in the same acquisition and zone; a bound on either makes it not identifiable. Its statistical
+    error follows from the relative errors of both and the correlation that their fit gave them, so that what
+    both share (the zero loss, a common background) drops out. Cross-sections and windows are taken as known
+    independently of each other. Rows without a correlation say so in their note.
     """
     rows = list(measurements)
     for endpoint in dict.fromkeys(endpoints):
@@ -42,7 +45,7 @@ def _ratios(measurements: Sequence[Row], endpoint: str, top: str, bottom: str) -
 
 
 def _ratio(endpoint: str, top: Row, bottom: Row) -> Row:
-    kept = {**top, "endpoint": endpoint, "unit": "1", "lod": None}
+    kept = {**top, "endpoint": endpoint, "unit": "1", "lod": None, "correlation": ""}
     values = [number(row.get("value")) if row["status"] == "identified" else None for row in (top, bottom)]
     if any(value is None or value <= 0 for value in values):
         unknown = [
@@ -59,13 +62,19 @@ def _ratio(endpoint: str, top: Row, bottom: Row) -> Row:
             "status": "not_identifiable",
             "note": note,
         }
-    errors = {
-        name: math.hypot(
-            *(
-                (number(row.get(name)) or 0.0) / value
-                for row, value in zip((top, bottom), values, strict=True)
-            )
-        )
+    relative = {
+        name: [
+            (number(row.get(name)) or 0.0) / value for row, value in zip((top, bottom), values, strict=True)
+        ]
         for name in ("se_stat", "se_sys")
     }
-    return {**kept, **errors, "value": math.log(values[0] / values[1]), "status": "identified", "note": ""}
+    shared = read_correlation(top.get("correlation")).get(str(bottom["endpoint"]).split("_")[2])
+    a, b = relative["se_stat"]
+    return {
+        **kept,
+        "value": math.log(values[0] / values[1]),
+        "se_stat": math.sqrt(max(0.0, a**2 + b**2 - 2 * (shared or 0.0) * a * b)),
+        "se_sys": math.hypot(*relative["se_sys"]),
+        "status": "identified",
+        "note": "" if shared is not None else "errors of both elements taken as independent",
+    }

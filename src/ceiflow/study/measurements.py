@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -75,7 +75,9 @@ class Measurement:
 
     `value`, `se_stat`, `se_sys` and `lod` are None where there is none. `status` is one of
     `STATUSES`; `bounded` has no value and a limit, `not_identifiable` has a reason in `note`.
-    The columns of the sheets (cell, particle, condition...) are filled in when tables are made.
+    `correlation` says how the statistical error of an areal density goes with those of other elements in the
+    same spectrum (`O=-0.12;F=0.05`). The columns of the sheets (cell, particle, condition...) are filled in
+    when tables are made.
     """
 
     zone: str
@@ -87,6 +89,7 @@ class Measurement:
     status: str = "identified"
     n: int | None = None
     note: str = ""
+    correlation: str = ""
 
     def __post_init__(self) -> None:
         for name in ("value", "se_stat", "se_sys", "lod"):
@@ -112,6 +115,17 @@ def not_identifiable(zone: str, endpoint: str, reason: str) -> Measurement:
 def bounded(zone: str, endpoint: str, limit: float, n: int | None = None, note: str = "") -> Measurement:
     """A row that holds an upper limit only."""
     return Measurement(zone, endpoint, lod=limit, status="bounded", n=n, note=note)
+
+
+def format_correlation(correlation: Mapping[str, float]) -> str:
+    """Correlations by element as a table cell, elements in alphabetical order."""
+    return ";".join(f"{element}={correlation[element]:.4f}" for element in sorted(correlation))
+
+
+def read_correlation(text: object) -> dict[str, float]:
+    """Correlations by element from a table cell; nothing where it is empty."""
+    pairs = (part.partition("=") for part in str(text or "").split(";"))
+    return {element: float(value) for element, _, value in pairs if value}
 
 
 def format_number(value: float | int | None) -> str:
