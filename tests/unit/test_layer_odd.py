@@ -126,3 +126,38 @@ def test_layer_without_pixel_size(run):  # noqa: F811
     out, _, _ = count_maps(np.random.default_rng(0))
     rows, *_ = run(out, "no-size", known={**KNOWN, "pixel_size_nm": MISSING})
     assert rows["layer_thickness_nm"]["note"] == "pixel size missing"
+
+
+def carbon_scene(depth_of_matter, carbon_of_matter, thickness=8):
+    """Areal carbon and t/lambda of a slab under a layer of Li2CO3, in vacuum."""
+    x = np.arange(40.0)
+    slab, layer = x < 18, (x >= 18) & (x < 18 + thickness)
+    carbon = slab * depth_of_matter * carbon_of_matter + layer * depth_of_matter * 17.2
+    return np.tile(carbon, (24, 1)), np.tile((slab * 0.4 + layer * 0.3) * depth_of_matter / 50, (24, 1))
+
+
+@pytest.mark.parametrize(("per_nm3", "surface"), [(0.0, False), (95.0, True)], ids=["oxide", "carbon black"])
+@pytest.mark.parametrize("matter", ["thickness_over_mfp", "total_counts"])
+def test_carbon_marks_no_particle_where_most_matter_has_none(per_nm3, surface, matter):
+    from ceiflow.layer.elements import FitMaps, choose
+    from ceiflow.study import load_config
+
+    rng = np.random.default_rng(5)
+    carbon, thickness = carbon_scene(50.0, per_nm3)
+    noise = np.full(carbon.shape, 60.0)
+    missing = "Co L (779 eV) lies above the range, which ends at 761 eV"
+    fit = FitMaps(
+        None,
+        {"C": carbon + rng.normal(size=carbon.shape) * noise},
+        {"C": noise},
+        {},
+        {},
+        {},
+        {matter: thickness + rng.normal(size=carbon.shape) * 0.01},
+        {"Co": missing},
+    )
+    choice = choose(fit, load_config({})["layer"])
+    assert (not choice.reason) == surface
+    if not surface:
+        assert choice.reason.startswith("no surface in view: matter without carbon")
+        assert missing in choice.reason

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ceiflow.layer.contrast import LEAST_CONTRAST, own_variance, smooth_finite, split_level
 from ceiflow.layer.profile import Species
 from ceiflow.layer.reference import CARBON_BLACK_PER_NM3, OXIDE_METALS_PER_NM3, positive, ratios_of
 from ceiflow.signals.store import Header
@@ -26,10 +27,10 @@ LEAST_VARIANCE_SHARE = 0.25
 RUNAWAY_SIGMA = 5.0
 #: Counts are not divided by a transmission that is noisier than this from pixel to pixel.
 LARGEST_SHARE_NOISE = 0.05
-#: A map shows a particle if inside and outside differ by this many standard deviations of the smoothed map.
-LEAST_CONTRAST = 6.0
-#: Widest smoothing for the contour, in pixels; the profile finds the edge within it segment by segment.
-WIDEST_SMOOTHING = 4.0
+#: Where carbon is to mark the particle, at most this share of all matter in view may hold hardly any...
+LARGEST_SHARE_WITHOUT_CARBON = 0.3
+#: ...that is less than this share of the particle's. Li2CO3 has 0.18 of the carbon of carbon black.
+LITTLE_CARBON = 0.15
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _transmitted(maps: FitMaps) -> FloatArray:
     share = np.ones(maps.shape)
     known = np.any(np.isfinite(ratios), axis=0)
     share[known] = np.nanmedian(np.array(ratios)[:, known], axis=0)
-    noise = float(np.sqrt(np.nanmedian(_own_variance(np.where(known, share, np.nan)))))
+    noise = float(np.sqrt(np.nanmedian(own_variance(np.where(known, share, np.nan)))))
     return np.clip(share, 0.5, 2.0) if noise < LARGEST_SHARE_NOISE else np.ones(maps.shape)
 
 
@@ -199,6 +200,8 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
     if around is not None:
         return around
     found = _combined(maps, ["C"]) if _usable(maps, "C") else None
+    if found is not None and _without_carbon(maps, found) > LARGEST_SHARE_WITHOUT_CARBON:
+        return _nothing(maps, f"matter without carbon is in view and no {_listed(maps, settings)}")
     rest = [
         name for name in dict.fromkeys([*layer_elements, "O", "F"]) if name != "C" and _usable(maps, name)
     ]
@@ -212,16 +215,46 @@ def choose(maps: FitMaps, settings: dict) -> Choice:
         values = maps.single.get(name)
         if values is None or not np.isfinite(values).any():
             continue
-        variance = _own_variance(values)
-        split = _split(values, variance)
+        variance = own_variance(values)
+        split = split_level(values, variance)
         light = [name for name in dict.fromkeys([*layer_elements, "O", "F"]) if _usable(maps, name)]
         if split is not None and light:
             species = [_species(name, values, variance, particle=True, layered=True)]
             species += [_light(maps, item, {}) for item in light]
             return Choice(values, variance, *split, species, f"{name} (no particle element found)")
+    return _nothing(maps, "no map of the particle's elements has an inside and an outside")
+
+
+def _nothing(maps: FitMaps, why: str) -> Choice:
     empty = np.full(maps.shape, np.nan)
-    why = "no surface in view: no map of the particle's elements has an inside and an outside"
-    return Choice(empty, empty, 0.0, 1.0, [], "nothing", why)
+    return Choice(empty, empty, 0.0, 1.0, [], "nothing", f"no surface in view: {why}")
+
+
+def _listed(maps: FitMaps, settings: dict) -> str:
+    """The particle's elements, each with why it was not quantified."""
+    names = settings["particle_elements"]
+    return ", ".join(f"{name} ({why})" if (why := maps.identifiable.get(name)) else name for name in names)
+
+
+def _without_carbon(maps: FitMaps, found: tuple) -> float:
+    """Share of all matter in view that holds hardly any carbon, so that carbon can be a layer's only.
+
+    An oxide whose metals lie beyond the recorded range shows its layer as a strip of carbon with a contour
+    of its own: taken for a particle of carbon, it would be found bare.
+    """
+    carbon, level, sigma = found[0], found[2], found[3]
+    smooth = smooth_finite(carbon, sigma)
+    for name in ("thickness_over_mfp", "total_counts"):
+        values = maps.single.get(name)
+        split = None if values is None else split_level(values, own_variance(values))
+        if split is None:
+            continue
+        matter = smooth_finite(values, split[1]) > split[0]
+        inside, outside = smooth[smooth > level], smooth[~matter & np.isfinite(smooth)]
+        low = float(np.median(outside)) if outside.size else 0.0
+        bare = smooth < low + LITTLE_CARBON * (float(np.median(inside)) - low)
+        return float(np.mean(bare[matter])) if matter.any() else 0.0
+    return 0.0
 
 
 def _unmarked(maps: FitMaps, asked, usable, ratios) -> str:
@@ -267,7 +300,7 @@ def _combined(maps, names):
     if summed is None:
         return None
     values, variance, weights = summed
-    split = _split(values, variance)
+    split = split_level(values, variance)
     return None if split is None else (values, variance, *split, weights)
 
 
@@ -276,7 +309,7 @@ def _weighted(maps, names):
     weights = {}
     for name in names:
         values, variance = maps.counts[name], maps.counts_std[name] ** 2
-        low, high = np.nanquantile(_smooth(values, 1.5), [0.05, 0.9])
+        low, high = np.nanquantile(smooth_finite(values, 1.5), [0.05, 0.9])
         noise = float(np.nanmean(variance)) if np.isfinite(variance).any() else np.inf
         weights[name] = max(high - low, 0.0) / max(noise, 1e-30)
     total = sum(weights.values())
@@ -296,86 +329,27 @@ def _outlined(maps: FitMaps, metals: list[str], light: list[str], settings: dict
     summed = _weighted(maps, metals)
     if summed is None or "C" not in light:
         return None
-    own, own_variance, weights = summed
+    own, spread, weights = summed
     for name in ("thickness_over_mfp", "total_counts"):
         values = maps.single.get(name)
         if values is None or not np.isfinite(values).any():
             continue
-        variance = _own_variance(values)
-        split = _split(values, variance)
+        variance = own_variance(values)
+        split = split_level(values, variance)
         if split is None:
             continue
-        smooth = _smooth(values, split[1])
+        smooth = smooth_finite(values, split[1])
         means = []
         for part in (smooth > split[0], smooth <= split[0]):
-            part = part & np.isfinite(own) & np.isfinite(own_variance)
+            part = part & np.isfinite(own) & np.isfinite(spread)
             n = max(np.count_nonzero(part), 1)
-            means.append((float(own[part].sum() / n), float(own_variance[part].sum() / n**2)))
+            means.append((float(own[part].sum() / n), float(spread[part].sum() / n**2)))
         (inside, error), (outside, more) = means
         if inside - outside < LEAST_CONTRAST * np.sqrt(error + more):
             return None
         ratios = ratios_of(maps, weights, settings["reference"], OXIDE_METALS_PER_NM3)
-        species = [_species("particle", own, own_variance, particle=True)]
+        species = [_species("particle", own, spread, particle=True)]
         species += [_light(maps, item, ratios) for item in light]
         what = f"{name} (outline; {'+'.join(weights)} too faint for a contour)"
         return Choice(values, variance, *split, species, what, outline=True)
     return None
-
-
-def _smooth(values: FloatArray, sigma: float) -> FloatArray:
-    """Gaussian average over finite pixels."""
-    from scipy.ndimage import gaussian_filter
-
-    good = np.isfinite(values)
-    weight = gaussian_filter(good.astype(float), sigma, mode="nearest")
-    total = gaussian_filter(np.where(good, values, 0.0), sigma, mode="nearest")
-    return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.nan)
-
-
-def _own_variance(values: FloatArray) -> FloatArray:
-    """Variance of a map from its pixel-to-pixel differences, where none is known."""
-    difference = np.diff(values, axis=1) if values.shape[1] > 1 else np.diff(values, axis=0)
-    difference = difference[np.isfinite(difference)]
-    if len(difference) == 0:
-        return np.full(values.shape, np.nan)
-    spread = 1.4826 * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2)
-    return np.full(values.shape, max(float(spread) ** 2, 1e-30))
-
-
-def _split(values: FloatArray, variance: FloatArray) -> tuple[float, float] | None:
-    """Level half way between the inside (just below the surface) and the outside, and the smoothing for it.
-
-    None where the two do not differ beyond the noise, or one of them is not in view.
-    """
-    from scipy.ndimage import distance_transform_edt
-    from skimage.filters import threshold_otsu
-
-    if not np.any(np.isfinite(values) & np.isfinite(variance)):
-        return None
-    noise = float(np.sqrt(np.nanmedian(variance)))
-    sigma = 1.0
-    for _ in range(2):
-        smooth = _smooth(values, sigma)
-        good = np.isfinite(smooth)
-        if np.count_nonzero(good) < 8 or np.ptp(smooth[good]) == 0:
-            return None
-        inside = np.where(good, smooth, -np.inf) > threshold_otsu(smooth[good])
-        if not inside.any() or inside.all():
-            return None
-        depth = distance_transform_edt(inside) - distance_transform_edt(~inside)
-        away = good & (depth < min(-3.0, 0.5 * depth.min()))
-        away = away if away.any() else good & (depth <= 0.5 * depth.min())
-        low = float(np.median(smooth[away])) if away.any() else float(smooth[good].min())
-        # Just below the surface: a sphere goes on to rise, and half its height is no edge.
-        band = good & (depth > 2) & (depth <= max(5.0, 0.3 * depth.max()))
-        band = band if band.any() else good & (depth > 0.5 * depth.max())
-        high = float(np.median(smooth[band])) if band.any() else float(smooth[good].max())
-        contrast = high - low
-        if contrast <= 0:
-            return None
-        # Enough smoothing that noise alone does not move the contour by more than a fraction of a pixel.
-        sigma = float(np.clip(3.5 * noise / contrast, 0.7, WIDEST_SMOOTHING))
-    left = noise / (2 * np.sqrt(np.pi) * sigma)
-    if contrast < LEAST_CONTRAST * left:
-        return None
-    return low + 0.5 * contrast, sigma

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ceiflow.layer.elements import Choice, _own_variance, _split
+from ceiflow.layer.contrast import own_variance, split_level
+from ceiflow.layer.elements import Choice
 from ceiflow.layer.image import Seen, _known, without_limit
 from ceiflow.layer.profile import BIN_PIXELS, Species
 from ceiflow.layer.summary import Trace
@@ -49,8 +50,8 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
     factor = int(max(1, np.ceil(wanted / pixel_nm), np.ceil(max(image.shape) / LARGEST_SIDE)))
     values = _contrast(_pooled(image, factor), header.modality == "adf")
     step = pixel_nm * factor
-    variance = _own_variance(values)
-    split = _split(values, variance)
+    variance = own_variance(values)
+    split = split_level(values, variance)
     if split is None:
         return Seen(None, "no edge of the particle against vacuum in view", amorphous)
     ratio = REFERENCE_RATIO[header.modality]

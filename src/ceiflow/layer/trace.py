@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ceiflow.layer.contrast import smooth_finite
 from ceiflow.layer.distance import distance_and_position, free_length
 from ceiflow.layer.edge import edge_below, fit_edge
-from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice, _smooth
+from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.lines import line_axis, line_distance, trace_lines
 from ceiflow.layer.mixed import mixed_segments, unresolved_std
@@ -213,7 +214,7 @@ def _seen(choice: Choice, pixel_nm: float, settings: dict, view_nm: float) -> Fo
     facing = settings["max_thickness_nm"]
     if axis is None:
         surface = trace_surface(
-            _smooth(choice.values, choice.sigma_pixels),
+            smooth_finite(choice.values, choice.sigma_pixels),
             choice.level,
             pixel_nm,
             smooth_nm=max(2.0, choice.sigma_pixels) * pixel_nm,
@@ -226,7 +227,7 @@ def _seen(choice: Choice, pixel_nm: float, settings: dict, view_nm: float) -> Fo
         distance, position, index = distance_and_position(surface, reach_nm=reach if near else None)
     else:
         along = (0.0, choice.sigma_pixels) if axis == 1 else (choice.sigma_pixels, 0.0)
-        smooth = _smooth(choice.values, along)
+        smooth = smooth_finite(choice.values, along)
         surface = trace_lines(smooth, choice.level, pixel_nm, axis=axis, view_nm=view_nm, facing_nm=facing)
         distance, position, index = line_distance(surface, axis)
     length = least_segment_nm(settings, pixel_nm)
