@@ -13,7 +13,7 @@ pytestmark = pytest.mark.rules
 RULES = {
     *("ingest", "calibrate", "list_settings", "edges", "quantify", "dose_series"),
     *("measure_spectrum_image", "measure_spectrum", "measure_image", "export_hyperspy"),
-    *("collect_measurements", "aggregate_cells", "record_provenance"),
+    *("collect_measurements", "pool_species", "aggregate_cells", "record_provenance"),
     *("judge_claims", "judge_panels", "plan_study"),
     *("plot_study", "study_page", "cell_page", "index_pages", "explore_spectra", "write_manifest"),
 }

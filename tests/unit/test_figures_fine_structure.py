@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ceiflow.figures import fine_structure, style
+from ceiflow.figures import fine_structure, style, valence
 
 ENERGY = np.arange(255.0, 330.0, 0.5)
 
@@ -72,8 +72,8 @@ def test_maps_profiles_and_decays(tmp_path):
     profile = [
         {"depth_nm": d, "bulk": d > 5, "position_eV": 640 + d / 5, **lines} for d in (1.0, 3.0, 5.0, 9.0)
     ]
-    assert "640.20 eV at 1.0 nm" in style.description(fine_structure.valence_profile({"profile": profile}))
-    assert "too weak" in style.description(fine_structure.valence_profile({}))
+    assert "640.20 eV at 1.0 nm" in style.description(valence.valence_profile({"profile": profile}))
+    assert "too weak" in style.description(valence.valence_profile({}))
     decay = {
         "name": "carbonate line",
         "zero": 1.0,

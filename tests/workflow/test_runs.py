@@ -83,7 +83,7 @@ def test_report_of_snakemake(study):
         ),
         (
             lambda config: config["layer"].update(surface_depth_nm=5.0),
-            {"measure_spectrum_image", "export_hyperspy", "explore_spectra", "measure_image"}
+            {"measure_spectrum_image", "export_hyperspy", "explore_spectra", "measure_image", "pool_species"}
             | {"collect_measurements", "aggregate_cells", "judge_claims", "record_provenance"}
             | PAGES,
         ),

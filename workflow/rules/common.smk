@@ -68,6 +68,7 @@ IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
 TABLES = [
     "acquisitions",
     "measurements",
+    "pooled",
     "cells",
     "claims",
     "panels",
@@ -159,6 +160,11 @@ def frame_rows(wildcards):
         {key: ACQUISITIONS[name][key] for key in ("acquisition_id", "frame")}
         for name in dose_series_of(wildcards.acquisition)
     ]
+
+
+def spectrum_row(name):
+    """The cell of a spectrum, as texts: for those of one cell that are fitted together."""
+    return {key: ACQUISITIONS[name][key] for key in ("acquisition_id", "cell_id", "modality")}
 
 
 def cell_name(wildcards):

@@ -51,10 +51,33 @@ rule aggregate_cells:
         "../scripts/aggregate_cells.py"
 
 
+rule pool_species:
+    """Species of every cell by one fit to all of its spectra, for the claims."""
+    input:
+        contents=collect("<results>/eels/{acquisition}/fine_structure.json", acquisition=MAPS + SPECTRA),
+    output:
+        pooled="<results>/tables/pooled.tsv",
+    log:
+        "<logs>/pool_species/study.log",
+    benchmark:
+        "<benchmarks>/pool_species/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(1000),  # likelihoods of thousands of spectra
+    params:
+        acquisitions=[spectrum_row(name) for name in MAPS + SPECTRA],
+        code=module_digest("ceiflow.eels"),
+    script:
+        "../scripts/pool_species.py"
+
+
 rule judge_claims:
     """Estimate, interval and verdict of every registered claim."""
     input:
         measurements="<results>/tables/measurements.tsv",
+        pooled="<results>/tables/pooled.tsv",
         cells=config["cells"],
     output:
         claims="<results>/tables/claims.tsv",
@@ -81,6 +104,7 @@ rule judge_panels:
     """Is each panel of the study reached or refuted? Judged like claims, each by itself."""
     input:
         measurements="<results>/tables/measurements.tsv",
+        pooled="<results>/tables/pooled.tsv",
         cells=config["cells"],
     output:
         claims="<results>/tables/panels.tsv",

@@ -112,6 +112,7 @@ rule dose_series:
         signals=frames_of_region,
         edges=ancient("<results>/study/edges.h5"),
         gosh=GOSH,
+        references=REFERENCES,
     output:
         dose="<results>/dose/{acquisition}.json",
     log:
@@ -125,6 +126,7 @@ rule dose_series:
         mem_mb=2000,  # frames are summed one after the other
     params:
         frames=frame_rows,
+        folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector"),
         code=module_digest("ceiflow.eels"),
     script:
@@ -158,6 +160,7 @@ rule measure_spectrum_image:
         mem_mb=by_attempt(2000),  # zone spectra are summed by blocks
     params:
         acquisition=identity,
+        folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector", "layer", "statistics", "strict"),
         code=module_digest("ceiflow.layer", "ceiflow.eels"),
     script:
@@ -212,6 +215,7 @@ rule measure_spectrum:
         mem_mb=by_attempt(1000),  # one spectrum
     params:
         acquisition=identity,
+        folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector", "statistics", "strict"),
         code=module_digest("ceiflow.eels"),
     script:

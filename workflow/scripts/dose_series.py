@@ -9,7 +9,8 @@ def dose_series(input, output, params):
     from ceiflow import eels
 
     signals = [Path(path) for path in input.signals]
-    eels.dose_series(signals, Path(input.edges), Path(output.dose), params.frames, params.config)
+    files = signals, Path(input.edges), Path(output.dose)
+    eels.dose_series(*files, params.frames, params.config, Path(params.folder))
 
 
 run_job(snakemake, dose_series)

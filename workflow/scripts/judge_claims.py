@@ -13,6 +13,7 @@ def judge_claims(input, output, params):
         output.claims,
         output.get("exploration"),
         output.get("registration"),
+        input.pooled,
     )
 
 

@@ -26,6 +26,7 @@ _WHERE = {
     "measure_fine_structure": "fine_structure.measure",
     "write_content": "fine_structure.measure",
     "dose_series": "fine_structure.series",
+    "pool_species": "fine_structure.cells",
 }
 __all__ = list(_WHERE)
 

@@ -206,6 +206,7 @@ def measure_spectrum(
     acquisition: Mapping[str, Any],
     config: Mapping[str, Any],
     dose: Path | None = None,
+    folder: Path = Path("."),
 ) -> None:
     """Measure a single spectrum (or line) as one zone `all`.
 
@@ -219,6 +220,8 @@ def measure_spectrum(
     config : mapping
     dose : Path, optional
         What `dose_series` left for the region.
+    folder : Path
+        Of the study: paths of references are seen from there.
     """
     from ceiflow.eels.fine_structure.measure import measure_fine_structure, write_content
     from ceiflow.eels.tables import write_spectra, zone_measurements
@@ -231,7 +234,7 @@ def measure_spectrum(
     rows = zone_measurements(fits, source.header, elements)
     rows += spectrum_rows(source.header)
     masks = {"all": np.ones(source.core.shape[:2], bool)}
-    fine = measure_fine_structure(calibrated, edges, masks, config, dose)
+    fine = measure_fine_structure(calibrated, edges, masks, config, dose, folder)
     rows += fine.rows
     if "spectra" in outputs:
         write_spectra(outputs["spectra"], fits)

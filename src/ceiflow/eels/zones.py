@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels import low_loss as ll
+from ceiflow.eels.densities import DETECTION_SIGMA
 from ceiflow.eels.design import Design, build_design
 from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
 from ceiflow.eels.groups import NO_SPREAD
@@ -20,7 +21,6 @@ from ceiflow.eels.source import Source, open_source
 from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.zone_sums import ZoneSums, sum_zones
 
-DETECTION_SIGMA = 3.29
 # Edges that stand further off than this would show in the residuals, so larger errors of the axis are not
 # carried.
 LARGEST_AXIS_EV = 1.0

@@ -1,4 +1,4 @@
-"""Fine structure: carbon edges and their difference, species maps, valence by depth, decay with dose."""
+"""Fine structure: carbon edges and their difference, species maps, decay with dose."""
 
 from __future__ import annotations
 
@@ -121,6 +121,7 @@ def _bands(axes: Axes) -> None:
             va="top",
             fontsize=6,
             color=style.GREY,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
         )
     axes.axhline(0, color=style.GREY, linewidth=0.5)
 
@@ -227,15 +228,23 @@ def carbon_zone(content: Mapping[str, Any]) -> Figure:
     )
 
 
+def mapped(maps_h5: str | Path, species: str) -> bool:
+    """Whether there is a map of a species with its standard deviation."""
+    import h5py
+
+    with h5py.File(maps_h5, "r") as file:
+        return all(f"carbon_fraction{end}/{species}" in file for end in ("", "_std"))
+
+
 @style.styled
 def species_map(maps_h5: str | Path, species: str = "carbonate") -> Figure:
     """Share of one species over the map and its standard deviation; grey where it cannot be told."""
     import h5py
 
+    if not mapped(maps_h5, species):
+        return style.nothing(f"No map of {species}: the carbon edge is not known well enough.")
+    names = [f"carbon_fraction/{species}", f"carbon_fraction_std/{species}"]
     with h5py.File(maps_h5, "r") as file:
-        names = [f"carbon_fraction/{species}", f"carbon_fraction_std/{species}"]
-        if not all(name in file for name in names):
-            return style.nothing(f"No map of {species}: the carbon edge is not known well enough.")
         value, error = (file[name][()] for name in names)
         zone = file["zone"][()]
         pixel = float(file.attrs["pixel_size_nm"])
@@ -257,42 +266,6 @@ def species_map(maps_h5: str | Path, species: str = "carbonate") -> Figure:
         figure.colorbar(image, ax=axes, fraction=0.05)
     middle = float(np.nanmedian(value)) if np.isfinite(value).any() else float("nan")
     return style.describe(figure, f"Map of {species}: median share {middle:.2f} where it can be told.")
-
-
-@style.styled
-def valence_profile(content: Mapping[str, Any]) -> Figure:
-    """Mn L3/L2 and the position of Mn L3 from the surface into the bulk; the bulk as a band."""
-    profile = [item for item in content.get("profile") or [] if not item["reason"]]
-    shells = sorted((item for item in profile if not item["bulk"]), key=lambda item: item["depth_nm"])
-    bulk = next((item for item in profile if item["bulk"]), None)
-    if not shells:
-        return style.nothing("Mn L is too weak in shells below the surface.")
-    figure = style.new_figure(style.ONE_COLUMN_MM, 74.0)
-    panels = figure.subplots(2, 1, sharex=True)
-    depth = [item["depth_nm"] for item in shells]
-    for axes, name, label in zip(panels, ("ratio", "position_eV"), ("Mn L₃/L₂", "Mn L₃ (eV)"), strict=True):
-        error_name = "ratio_se" if name == "ratio" else "position_se_eV"
-        if bulk is not None:
-            low, high = bulk[name] - 1.96 * bulk[error_name], bulk[name] + 1.96 * bulk[error_name]
-            axes.axhspan(low, high, color="#e4e4e4", linewidth=0)
-            axes.axhline(bulk[name], color=style.GREY, linewidth=0.6)
-        values, errors = [item[name] for item in shells], [1.96 * item[error_name] for item in shells]
-        axes.errorbar(depth, values, yerr=errors, fmt="o-", color=style.PURPLE, markersize=3, elinewidth=0.8)
-        axes.set_ylabel(label)
-    panels[0].annotate(
-        "grey: bulk, 95 %",
-        (0.99, 0.96),
-        xycoords="axes fraction",
-        ha="right",
-        va="top",
-        fontsize=6,
-        color=style.GREY,
-    )
-    panels[1].set_xlabel("Depth below the surface (nm)")
-    panels[1].set_xlim(left=0)
-    first, last = (item["position_eV"] for item in (shells[0], shells[-1]))
-    ends = f"{first:.2f} eV at {depth[0]:.1f} nm and {last:.2f} eV inside"
-    return style.describe(figure, f"Mn L3/L2 and position of Mn L3 below the surface: L3 at {ends}.")
 
 
 @style.styled
@@ -330,4 +303,6 @@ def dose_decay(dose: Mapping[str, Any]) -> Figure:
 
 
 def _end(value: float | None) -> str:
-    return "∞" if value is None else f"{value:.0f}" if value < 1e4 else f"{value:.1g}"
+    if value is None:
+        return "∞"
+    return f"{value:.0f}" if value < 1e4 else f"{float(f'{value:.1g}'):,.0f}"

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ceiflow.figures import bars, claims, estimation, fine_structure, maps, overlay, planning, spectra, style
+from ceiflow.figures import (
+    bars,
+    claims,
+    estimation,
+    fine_structure,
+    maps,
+    overlay,
+    planning,
+    spectra,
+    style,
+    valence,
+)
 from ceiflow.figures.names import ACQUISITION_FIGURES, STUDY_FIGURES
 from ceiflow.figures.sources import figure_table, write_table
 from ceiflow.figures.tables import Rows, Table, read_json, rows
@@ -100,6 +111,12 @@ def acquisition_figure(name: str, modality: str, source: Path) -> Figure:
             "spectra": lambda: spectra.zone_spectra(source / "spectra.tsv"),
             "profile": lambda: maps.normal_profile(source / "maps.h5"),
             "fine_structure": lambda: fine_structure.carbon_zone(read_json(source / "fine_structure.json")),
+            "species": lambda: fine_structure.species_map(source / "maps.h5"),
+            "valence_map": lambda: valence.line_maps(source / "maps.h5"),
+            "valence": lambda: valence.valence_profile(read_json(source / "fine_structure.json")),
+            "dose": lambda: fine_structure.dose_decay(
+                read_json(source / "fine_structure.json").get("dose") or {}
+            ),
             "calibration": lambda: spectra.energy_calibration(
                 read_json(source / "summary.json").get("calibration", {})
             ),
@@ -109,14 +126,31 @@ def acquisition_figure(name: str, modality: str, source: Path) -> Figure:
             "layer": lambda: overlay.layer_overlay_image(source / "overlay.h5", layer),
             "trace": lambda: overlay.layer_trace(layer),
         }
-    needed = {"fine_structure": "fine_structure.json"} | {
-        "maps": "maps.h5",
+    needed = dict.fromkeys(("fine_structure", "valence", "dose"), "fine_structure.json") | {
+        **dict.fromkeys(("maps", "species", "valence_map"), "maps.h5"),
         "profile": "maps.h5",
         "layer": "maps.h5" if "maps" in draw else "overlay.h5",
     }
     if name in needed and not (source / needed[name]).is_file():
         return style.nothing("This acquisition was not analysed.")
     return draw[name]()
+
+
+def has_something(name: str, source: Path) -> bool:
+    """Whether a figure that not every acquisition has would show anything; true for those that all have."""
+    if name in ("valence", "dose"):
+        path = source / "fine_structure.json"
+        content = read_json(path) if path.is_file() else {}
+        shells = [item for item in content.get("profile") or [] if not item["reason"]]
+        return bool(shells if name == "valence" else (content.get("dose") or {}).get("decays"))
+    if name not in ("species", "valence_map"):
+        return True
+    path = source / "maps.h5"
+    if not path.is_file():
+        return False
+    if name == "valence_map":
+        return valence.mapped_metal(path) is not None
+    return fine_structure.mapped(path, "carbonate")
 
 
 def draw_acquisition(

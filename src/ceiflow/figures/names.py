@@ -11,11 +11,22 @@ STUDY_FIGURES = (
     "heterogeneity",
     "planning",
 )
-_SPECTRUM_IMAGE = ("maps", "layer", "trace", "spectra", "profile", "fine_structure", "calibration")
+_SPECTRUM_IMAGE = (
+    "maps",
+    "layer",
+    "trace",
+    "spectra",
+    "profile",
+    "fine_structure",
+    "species",
+    "valence_map",
+    "valence",
+    "calibration",
+)
 _IMAGE = ("layer", "trace")
 ACQUISITION_FIGURES = {
     "eels_si": _SPECTRUM_IMAGE,
-    "eels_spectrum": ("spectra", "fine_structure", "calibration"),
+    "eels_spectrum": ("spectra", "fine_structure", "dose", "calibration"),
     "hrtem": _IMAGE,
     "tem": _IMAGE,
     "adf": _IMAGE,

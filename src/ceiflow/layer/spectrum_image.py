@@ -36,6 +36,7 @@ def measure_spectrum_image(
     acquisition: dict,
     config: dict,
     dose: Path | None = None,
+    folder: Path = Path("."),
 ) -> None:
     """Measure the layer in one spectrum image and write everything that it gives.
 
@@ -51,6 +52,8 @@ def measure_spectrum_image(
         The merged configuration.
     dose : Path, optional
         What `eels.dose_series` left for the region.
+    folder : Path
+        Of the study: paths of references are seen from there.
     """
     from ceiflow import eels
     from ceiflow.study import seed_for
@@ -91,7 +94,7 @@ def measure_spectrum_image(
     rows = layer_rows(found.trace, found.reason, seed, config["statistics"]["resamples"])
     depth = distance if pixel_nm else None
     own = {name: mask for name, mask in masks.items() if name != support.BESIDE}
-    fine = eels.measure_fine_structure(calibrated, edges, own, config, dose, distance_nm=depth)
+    fine = eels.measure_fine_structure(calibrated, edges, own, config, dose, folder, depth)
     composition = eels.zone_measurements(measured, header, config["eels"]["elements"])
     rows += order.interface_rows(placed, config["eels"]["elements"], choice.what, why_not_placed)
     rows += _of_layer([*composition, *fine.rows], zone)

@@ -68,6 +68,19 @@ CAPTIONS = {
         "Carbon K edge with the species that make it up, background removed, on the corrected axis; residual "
         "in standard deviations (grey: ± 2). Shares and intervals stand in the table."
     ),
+    "species": (
+        "Carbonate as a share of the carbon, neighbourhoods of pixels unmixed, with its standard deviation. "
+        "Grey: no carbon edge, or an error that leaves nothing to say."
+    ),
+    "valence_map": (
+        "White lines by bins as small as counts allow, none partly at the surface and partly below it, with "
+        "standard errors of counting. The colour scale spans four standard errors at least."
+    ),
+    "valence": (
+        "White lines in shells below the surface, 95 % intervals. A reduced skin shows as a higher L₃/L₂ and "
+        "a lower L₃; it is part of the particle, and no coating."
+    ),
+    "dose": "What fades and what grows along the frames of this region, with the fitted decays.",
     "profile": "Elements along the normal to the surface, means with standard errors.",
     "calibration": "Edges on the calibrated axis, found minus expected.",
 }
@@ -279,7 +292,7 @@ def _density_words(note: str, names: str, modality: str) -> str:
 
 
 def _figures(modality: str, source, limit_kb: float) -> list[Markup]:
-    names = list(ACQUISITION_FIGURES[modality])
+    names = [kind for kind in ACQUISITION_FIGURES[modality] if folders.has_something(kind, source)]
     drawn = {
         kind: html.figure(
             folders.acquisition_figure(kind, modality, source), CAPTIONS.get(kind, ""), limit_kb=limit_kb
@@ -347,7 +360,8 @@ def _alignment(record: dict) -> dict[str, str]:
     if "fine_structure_ready" in record:
         ready = record["fine_structure_ready"]
         reason = str(record["fine_structure_reason"]).replace(" -", " −")
-        pairs["Fine structure"] = "energy axis good enough" if ready else reason
+        words = "good enough" if ready else f"{reason}; the edge's own lines have to place it"
+        pairs["Energy axis for fine structure"] = words
     if noise.get("label"):
         pairs["Noise"] = str(noise["label"]).replace("+-", "±")
     if record.get("dead_pixels"):

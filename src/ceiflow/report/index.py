@@ -18,6 +18,7 @@ TABLES = {
     "panels": "one row for each criterion of a panel, judged like a claim",
     "planning": "cells, particles and regions that each claim needs",
     "exploration": "differences that nobody registered, with q-values: to ask further, not to claim",
+    "pooled": "species of each cell by one fit to all of its spectra",
     "cells": "one row for each cell, zone and quantity",
     "measurements": "one row for each acquisition, zone and quantity, with errors, limit and status",
     "acquisitions": "one row an acquisition: metadata with their origin, calibration, quality",

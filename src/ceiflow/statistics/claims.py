@@ -11,8 +11,9 @@ from ceiflow.statistics.contrasts import holm
 from ceiflow.statistics.difference import difference
 from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, level, shown
 from ceiflow.statistics.interval import interval
+from ceiflow.statistics.pooled import sentence as fitted_as_one
 from ceiflow.statistics.registration import claim_digest
-from ceiflow.statistics.selection import Group, dose_caveat, select, zone_of
+from ceiflow.statistics.selection import Group, axis_caveat, dose_caveat, select, zone_of
 from ceiflow.statistics.tables import Row
 from ceiflow.study import seed_for
 from ceiflow.study.measurements import unit
@@ -77,6 +78,7 @@ def claim_rows(
     cells: Sequence[Row],
     claims: Sequence[Mapping[str, object]],
     statistics: Mapping[str, object],
+    pooled: Sequence[Row] = (),
 ) -> list[Row]:
     """Judge claims.
 
@@ -88,6 +90,8 @@ def claim_rows(
         The configuration's `claims`, in order.
     statistics : mapping
         The configuration's `statistics`: alpha, seed, resamples, intraclass_correlation.
+    pooled : sequence of dict
+        Rows of tables/pooled.tsv: cells whose shares come from one fit to all of their spectra.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def claim_rows(
         have a p-value; intervals are each claim's own.
     """
     measurements = with_log_ratios(measurements, [str(claim["endpoint"]) for claim in claims])
-    judged = [_judge(measurements, cells, claim, statistics) for claim in claims]
+    judged = [_judge(measurements, cells, claim, statistics, pooled) for claim in claims]
     adjusted = holm([finding.p for finding, _, _ in judged])
     family = sum(p is not None for p in adjusted)
     return [
@@ -110,13 +114,14 @@ def _judge(
     cells: Sequence[Row],
     claim: Mapping[str, object],
     statistics: Mapping[str, object],
+    pooled: Sequence[Row] = (),
 ) -> tuple[Finding, list[Group], str]:
     """Finding, groups and dose caveat of one claim."""
     alpha, endpoint = _alpha(claim, statistics), str(claim["endpoint"])
     kind, zone = claim["kind"], zone_of(claim, measurements)
     names = ("test", "reference") if kind == "difference" else ("group",)
     groups = [
-        select(measurements, cells, endpoint, zone, claim.get(name) or {}, claim.get("modality"))
+        select(measurements, cells, endpoint, zone, claim.get(name) or {}, claim.get("modality"), pooled)
         for name in names
     ]
     factors = _columns(claim.get("factors"))
@@ -141,6 +146,8 @@ def _judge(
         numbers, sentence = censored(groups[0], alpha)
         finding.numbers |= numbers
         finding.reasons += sentence
+    whole = fitted_as_one([cell for group in groups for cell in group.cells])
+    finding.reasons += [text for text in (whole, axis_caveat(groups)) if text]
     return finding, groups, dose_caveat(endpoint, groups, measurements)
 
 

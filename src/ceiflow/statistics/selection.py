@@ -17,6 +17,7 @@ from ceiflow.statistics.nesting import (
     region_means,
     summarise,
 )
+from ceiflow.statistics.pooled import pooled_of, with_pooled
 from ceiflow.statistics.tables import Row, number, text
 from ceiflow.study.claims import group_text, matches
 
@@ -30,6 +31,7 @@ FINE_STRUCTURE = (
     "_separation_",
 )
 UNCONTROLLED = "dose not controlled"
+PLACED = "placed by its own lines"
 DOSE_LIMIT = 0.3  # of the critical dose, above which fine structure is not taken as the specimen's own
 
 
@@ -104,6 +106,7 @@ def select(
     zone: str,
     selection: Mapping[str, object],
     modality: str | Sequence[str] | None,
+    pooled: Sequence[Row] = (),
 ) -> Group:
     """The group of cells that `selection` names, from the measurements of one endpoint in one zone.
 
@@ -113,6 +116,8 @@ def select(
         Rows of measurements.tsv, and of cells.tsv or of the sheet (any column may be selected on).
     modality : str, list of str or None
         Only these take part; None lets every modality in that says something.
+    pooled : sequence of dict
+        Rows of tables/pooled.tsv: they go before the average of a cell.
     """
     wanted = None if not modality else {modality} if isinstance(modality, str) else set(modality)
     sheet = {str(row["cell_id"]): row for row in cells if matches(row, selection)}
@@ -126,7 +131,9 @@ def select(
     ]
     found = [observation(row) for row in rows if row["zone"] == zone]
     by_cell = group_by(found, lambda item: item.cell_id)
-    summaries = [summarise(cell, by_cell[cell]) for cell in sorted(by_cell)]
+    spectra = {cell: {item.modality for item in items} for cell, items in by_cell.items()} if pooled else {}
+    whole = pooled_of(pooled, endpoint, zone, wanted, spectra)
+    summaries = [with_pooled(summarise(cell, by_cell[cell]), whole.get(cell)) for cell in sorted(by_cell)]
     usable = tuple(cell for cell in summaries if cell.n_acquisitions)
     return Group(
         name=group_text(selection),
@@ -180,6 +187,13 @@ def dose_caveat(endpoint: str, groups: Sequence[Group], measurements: Sequence[R
                 f"dose above {DOSE_LIMIT:g} of the critical dose in {over} of {len(used)} acquisitions"
             )
     return "; ".join(caveats)
+
+
+def axis_caveat(groups: Sequence[Group]) -> str:
+    """In how many acquisitions an edge had to place its own energy axis; empty where none had to."""
+    used = {item.acquisition_id: item.note for group in groups for item in group.observations}
+    count = sum(PLACED in note for note in used.values())
+    return f"the edge {PLACED} in {count} of {len(used)} acquisitions" if count else ""
 
 
 def _dose_note(note: str) -> str:

@@ -181,6 +181,7 @@ def judge(
     out_claims: str | Path,
     out_exploration: str | Path | None = None,
     out_registration: str | Path | None = None,
+    pooled: Table = (),
 ) -> None:
     """Write one row for each registered claim, and the exploration of everything else.
 
@@ -197,6 +198,8 @@ def judge(
         tables/exploration.tsv.
     out_registration : path, optional
         study/registration.json, which is read first where it is there; see `registration.register`.
+    pooled : path or rows
+        tables/pooled.tsv: shares of cells by one fit to all of their spectra, which go before averages.
     """
     from ceiflow.statistics.claims import CLAIM_COLUMNS, claim_rows
     from ceiflow.statistics.exploration import EXPLORATION_COLUMNS, exploration_rows
@@ -205,7 +208,7 @@ def judge(
     claims = config.get("claims") or []
     measured, sheet = read_table(measurements), read_table(cells)
     registered = register(out_registration, claims) if out_registration else {}
-    rows = claim_rows(measured, sheet, claims, config["statistics"])
+    rows = claim_rows(measured, sheet, claims, config["statistics"], read_table(pooled))
     write_table(
         out_claims,
         CLAIM_COLUMNS,

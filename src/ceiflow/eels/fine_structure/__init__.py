@@ -15,6 +15,8 @@ _WHERE = {
     "unmix": "unmixing",
     "white_lines": "white_lines",
     "decay": "dose",
+    "pool": "pooling",
+    "pool_species": "cells",
 }
 __all__ = list(_WHERE)
 

@@ -26,7 +26,7 @@ from ceiflow.eels.fine_structure.species import (
     zone_spectrum,
 )
 from ceiflow.eels.fine_structure.unmixing import Unmixing
-from ceiflow.eels.fine_structure.valence import load_standards
+from ceiflow.eels.fine_structure.valence import Standard, load_standards
 from ceiflow.eels.fine_structure.white_lines import WhiteLines
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.zones import ZoneSums, sum_zones
@@ -46,7 +46,8 @@ class FineStructure:
     ----------
     rows : list of Measurement
     maps : dict of str to (rows, columns) array
-        `carbon_fraction/{species}` and `carbon_fraction_std/{species}`.
+        `carbon_fraction/{species}` and `carbon_fraction_std/{species}`; `l3_l2_ratio/{El}`,
+        `l3_position_eV/{El}` and `valence/{El}`, each with its `_std`.
     content : dict
         For fine_structure.json: spectra, fractions, lines and dose as figures need them.
     """
@@ -96,7 +97,11 @@ def measure_fine_structure(
     result.rows += [*carbon_rows, *job.oxygen(), *job.lithium()]
     if found and not single and not any(item["reason"] for item in content["carbon"].values()):
         result.maps = _maps(source, sums, found, references)
-    result.rows += _metal_rows(source, sums, particle_zones, config, folder, state, content, (seed, name))
+    metals, maps = _metal_rows(
+        source, sums, particle_zones, config, folder, state, content, (seed, name), {} if single else masks
+    )
+    result.rows += metals
+    result.maps = result.maps | maps
     result.rows += _prepeak_rows(source, sums, particle_zones, state, (seed, name))
     if distance_nm is not None:
         profile = valence_profile(source, distance_nm, config, (seed, name))
@@ -140,8 +145,11 @@ def _metal_rows(
     state: DoseState,
     content: dict[str, Any],
     names: tuple[int, str],
-) -> list[Measurement]:
-    rows = []
+    masks: Mapping[str, np.ndarray],
+) -> tuple[list[Measurement], dict[str, np.ndarray]]:
+    """Rows of all metals and zones, and maps where there are `masks` to draw them in."""
+    rows: list[Measurement] = []
+    maps: dict[str, np.ndarray] = {}
     for element, edge in METAL_EDGES.items():
         reason = reason_of(source, element, edge)
         standards = (
@@ -161,13 +169,31 @@ def _metal_rows(
         apart = {
             zone: _separation(source, sums.get(zone), item, (*names, zone)) for zone, item in found.items()
         }
+        if "particle" in masks and found["particle"].known:
+            maps |= _line_maps(source, masks, sums["particle"], found["particle"], standards, names)
         pixels = {zone: sums[zone].n for zone in zones if zone in sums}
         rows += table.separation_rows(apart, element.lower(), pixels, state.note)
         content["lines"][element] = {zone: table.lines_content(item) for zone, item in found.items()}
         content["lines"][element]["standards"] = {
             item.name: [item.valence, item.lines.ratio] for item in standards
         }
-    return rows
+    return rows, maps
+
+
+def _line_maps(
+    source: Source,
+    masks: Mapping[str, np.ndarray],
+    own: ZoneSums,
+    lines: WhiteLines,
+    standards: Sequence[Standard],
+    names: tuple[int, str],
+) -> dict[str, np.ndarray]:
+    """L3/L2, position of L3 and valence of one metal by bins."""
+    from ceiflow.eels.fine_structure.valence_maps import line_bins
+
+    counts = own.core[source.channels]
+    found = line_bins(source, masks, zone_kernel(source, own), counts, lines, standards, names)
+    return found.maps(lines.element) if found is not None else {}
 
 
 def _separation(source: Source, sums: ZoneSums | None, lines: WhiteLines, names: Sequence[Any]) -> Separation:

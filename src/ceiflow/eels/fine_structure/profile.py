@@ -36,8 +36,8 @@ def profile_intervals(
     temper : float
         Chi-square per degree of freedom, where it is above one.
     """
-    ends = [_ends(values_of(nodes, row), temper) for row in group]
-    return tuple(np.array(column) for column in zip(*ends, strict=True))
+    found = [ends(values_of(nodes, row), temper) for row in group]
+    return tuple(np.array(column) for column in zip(*found, strict=True))
 
 
 def values_of(nodes: Sequence[Node], row: np.ndarray) -> np.ndarray:
@@ -66,7 +66,8 @@ def _held(node: Node, inside: np.ndarray, outside: np.ndarray, value: float) -> 
     return best
 
 
-def _ends(chi2: np.ndarray, temper: float) -> tuple[float, float, float, float]:
+def ends(chi2: np.ndarray, temper: float) -> tuple[float, float, float, float]:
+    """Ends of the 95 % interval, upper end of the one-sided one, and sigma above zero, of one profile."""
     excess = (chi2 - chi2.min()) / temper
     at = int(np.argmin(excess))
     low = _crossing(excess[: at + 1][::-1], VALUES[: at + 1][::-1], TWO_SIDED)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ceiflow.eels.densities import DETECTION_SIGMA
 from ceiflow.eels.fine_structure.prepeak import PrePeak
 from ceiflow.eels.fine_structure.separation import Separation
 from ceiflow.eels.fine_structure.unmixing import Spectrum, Unmixing
@@ -23,7 +24,6 @@ from ceiflow.study.measurements import (
     not_identifiable,
 )
 
-DETECTION_SIGMA = 3.29
 # Shift at which species that differ in energy alone are no longer told apart: about a third of what lies
 # between their marking lines.
 LARGEST_SHIFT_SE_EV = {"C_K": 0.3, "O_K": 0.7, "Li_K": 1.2}
@@ -66,7 +66,7 @@ def species_rows(
     if found is None or reason:
         return [not_identifiable(zone, f"{of}_fraction_{name}", reason) for name in names]
     rows = []
-    general = join(notes, missing_note(found))
+    general = join(notes, placed_note(found, of), missing_note(found))
     for name in names:
         endpoint = f"{of}_fraction_{name}"
         if name not in found.species:
@@ -172,6 +172,17 @@ def partner_note(found: Unmixing, index: int) -> str:
     )
 
 
+def placed_note(found: Unmixing, of: str) -> str:
+    """Says that the axis alone would not have done, and how well the edge's own lines placed it."""
+    edge = {"carbon": "C_K", "oxygen": "O_K", "lithium": "Li_K"}[of]
+    if found.axis_se_eV <= LARGEST_SHIFT_SE_EV[edge]:
+        return ""
+    name = edge.replace("_", " ")
+    return (
+        f"{name} placed by its own lines to {found.shift_se_eV:.2f} eV (axis alone {found.axis_se_eV:.2f} eV)"
+    )
+
+
 def missing_note(found: Unmixing) -> str:
     """What the residual holds that no reference does."""
     if not found.missing:
@@ -185,6 +196,7 @@ def unmixing_content(found: Unmixing, references: Sequence[Any], reason: str) ->
     numbers = ("fraction", "se_stat", "se_sys", "low", "high", "limit")
     return {
         "reason": reason,
+        "axis_se_eV": short(found.axis_se_eV),
         "species": found.species,
         **{name: short(getattr(found, name)) for name in numbers},
         "correlation": [short(row) for row in np.nan_to_num(found.correlation)],
@@ -194,6 +206,7 @@ def unmixing_content(found: Unmixing, references: Sequence[Any], reason: str) ->
         "residual_sigma": short(found.residual_sigma),
         "parts": {name: short(values) for name, values in found.parts.items()},
         "missing": found.missing,
+        "likelihood": found.likelihood,
         "templates": {name: short(value) for name, value in found.templates.items()},
         "references": [
             {"name": item.name, "species": item.species, "kind": item.kind, "source": item.source,
@@ -240,7 +253,7 @@ def change_rows(
 ) -> list[Measurement]:
     """Surface minus bulk: what the recipe gets wrong it gets wrong in both, and most of it cancels."""
     metal = surface.element.lower()
-    names = (f"{metal}_l3_l2_ratio_change", f"{metal}_l3_shift_eV")
+    names = (f"{metal}_l3_l2_ratio_change", f"{metal}_l3_shift_eV", f"{metal}_valence_change")
     if not (surface.known and bulk.known):
         reason = surface.reason or bulk.reason
         return [not_identifiable("surface", name, reason) for name in names]
@@ -253,7 +266,34 @@ def change_rows(
     return [
         Measurement("surface", names[0], difference, error, systematic, DETECTION_SIGMA * error, note=note),
         Measurement("surface", names[1], moved, moved_se, 0.0, DETECTION_SIGMA * moved_se, note=note),
+        _valence_change(names[2], surface, bulk, standards, note),
     ]
+
+
+def _valence_change(
+    endpoint: str, surface: WhiteLines, bulk: WhiteLines, standards: Sequence[Standard], note: str
+) -> Measurement:
+    """Valence of the surface minus that of the bulk, on the same references.
+
+    What the recipe does to a ratio it does to both zones alike: what is left of it is the difference of the
+    two sensitivities. What the calibration is wrong by stays, and goes with the difference.
+    """
+    ends = [valence_of(item.ratio, item.ratio_se, 0.0, standards) for item in (surface, bulk)]
+    reason = next((item.reason for item in ends if item.reason), "")
+    if reason:
+        return not_identifiable("surface", endpoint, reason)
+    difference = ends[0].value - ends[1].value
+    error = float(np.hypot(ends[0].se, ends[1].se))
+    moved = [
+        valence_of(lines.ratio + lines.ratio_sys, 0.0, 0.0, standards).value - item.value
+        for item, lines in zip(ends, (surface, bulk), strict=True)
+    ]
+    recipe = float(np.nan_to_num(abs(moved[0] - moved[1])))
+    calibration = max(item.systematic for item in ends)
+    span = max(item.valence for item in standards) - min(item.valence for item in standards)
+    systematic = float(np.hypot(recipe, calibration * min(abs(difference) / span, 1.0)))
+    lod = DETECTION_SIGMA * float(np.hypot(error, recipe))
+    return Measurement("surface", endpoint, difference, error, systematic, lod, note=join(note, ends[0].note))
 
 
 def separation_rows(

@@ -18,6 +18,7 @@ from ceiflow.eels.fine_structure.dose import (
     decay,
     middle_doses,
 )
+from ceiflow.eels.fine_structure.references import Reference
 from ceiflow.signals.store import Header
 from ceiflow.study.measurements import Measurement, bounded, not_identifiable
 
@@ -109,6 +110,7 @@ def dose_series(
     output: Path,
     frames: Sequence[Mapping[str, Any]],
     config: Mapping,
+    folder: Path = Path("."),
 ) -> None:
     """Fit decay and growth along the frames of one region and write them as JSON.
 
@@ -120,6 +122,8 @@ def dose_series(
     frames : sequence of mapping
         `acquisition_id` and `frame` of each.
     config : mapping
+    folder : Path
+        Of the study: paths of references are seen from there.
     """
     from ceiflow.eels.source import open_source
 
@@ -136,7 +140,7 @@ def dose_series(
     else:
         middle, end = middle_doses([item.value for item in doses])
         content |= {"dose_middle_e_per_A2": middle.tolist(), "dose_end_e_per_A2": end.tolist()}
-        series = quantities(sources)
+        series = quantities(sources, folder)
         found = [decay(name, middle, values, errors) for name, (values, errors) in series.items()]
         content["decays"] = [_plain(asdict(item)) for item in found if item is not None]
         content["series"] = {
@@ -148,11 +152,12 @@ def dose_series(
     Path(output).write_text(json.dumps(_rounded(content), sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
 
-def quantities(sources: Sequence[Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def quantities(sources: Sequence[Any], folder: Path = Path(".")) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What is followed: the carbonate line at 290.3 eV, and the mass of C and F, each with its error.
 
     Every frame is summed as a whole.
     """
+    from ceiflow.eels.fine_structure.references import load_references
     from ceiflow.eels.fine_structure.species import reason_of
     from ceiflow.eels.zones import fit_source_zones
 
@@ -169,24 +174,24 @@ def quantities(sources: Sequence[Any]) -> dict[str, tuple[np.ndarray, np.ndarray
         if np.isfinite(values).all() and np.all(values.max() > 3.29 * errors):
             result[f"{element} K mass"] = values, errors
     if not any(reason_of(item, "C", "C_K") for item in sources):
-        result[CARBONATE] = _carbonate(sources, masks)
+        references = load_references(sources[0].config["fine_structure"]["references"], folder)
+        result[CARBONATE] = _carbonate(sources, masks, references)
     return result
 
 
 def _carbonate(
-    sources: Sequence[Any], masks: Sequence[Mapping[str, np.ndarray]]
+    sources: Sequence[Any], masks: Sequence[Mapping[str, np.ndarray]], references: Sequence[Reference]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Amount of carbonate references in each frame per incident electron, relative to the first.
 
     Each frame has its own shift and blur: axes wander between frames.
     """
     from ceiflow.eels.fine_structure.columns import ReferenceColumns
-    from ceiflow.eels.fine_structure.references import ONSET_EV, load_references
+    from ceiflow.eels.fine_structure.references import ONSET_EV
     from ceiflow.eels.fine_structure.species import zone_spectrum
     from ceiflow.eels.fine_structure.unmixing import Problem, unmix
     from ceiflow.eels.zones import sum_zones
 
-    references = load_references([], Path("."))
     chosen = np.array([item.species == "carbonate" for item in references])
     values, errors = [], []
     for source, mask in zip(sources, masks, strict=True):

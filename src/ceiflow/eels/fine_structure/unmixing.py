@@ -121,6 +121,10 @@ class Unmixing:
         Structure that no reference holds: energy_eV, sigma, share.
     templates : dict of str to float
         Share of each reference.
+    likelihood : dict
+        The nodes that count, for a fit together with other spectra (`pooling`).
+    axis_se_eV : float
+        How well the axis was known before the fit.
     """
 
     species: list[str]
@@ -147,6 +151,8 @@ class Unmixing:
     reduced_chi2: float
     missing: list[dict] = field(default_factory=list)
     templates: dict[str, float] = field(default_factory=dict)
+    likelihood: dict = field(default_factory=dict)
+    axis_se_eV: float = 0.0
 
 
 class Problem:
@@ -324,6 +330,7 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
     Unmixing
     """
     from ceiflow.eels.fine_structure.checks import misfit, missing_structure
+    from ceiflow.eels.fine_structure.pooling import content_of
     from ceiflow.eels.fine_structure.profile import profile_intervals
 
     references = list(references)
@@ -381,4 +388,6 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
             item.name: float(best.amounts[i] / max(best.amounts.sum(), 1e-12))
             for i, item in enumerate(references)
         },
+        content_of(nodes, temper),
+        spectrum.shift_se_eV,
     )

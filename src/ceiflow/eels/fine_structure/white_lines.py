@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from ceiflow.eels.densities import DETECTION_SIGMA
 from ceiflow.eels.fine_structure.plural import single_scattering
 
 LINES_EV = {"Mn": (642.5, 653.3), "Co": (780.3, 795.3), "Ni": (854.5, 872.0)}
@@ -21,8 +22,9 @@ STEP_WIDTH_EV = 1.0
 SEARCH_EV = 4.0
 BACKGROUND_EV = (-40.0, -9.0)
 CONTINUUM_EV = (9.0, 24.0)
+# What of a spectrum is looked at: from below L3 to above L2.
+WINDOW_EV = (-60.0, 40.0)
 DRAWS = 200
-DETECTION_SIGMA = 3.29
 
 
 @dataclass
@@ -159,6 +161,7 @@ def white_lines(
     shift_eV: float = 0.0,
     seed: int = 0,
     background: np.ndarray | None = None,
+    others: bool = True,
 ) -> WhiteLines:
     """L3/L2 and the position of L3 in one summed spectrum.
 
@@ -177,9 +180,11 @@ def white_lines(
         Of the draws of counting noise.
     background : (n,) array, optional
         Of other edges that run under this one, taken off first.
+    others : bool
+        Whether the other recipes are tried, for `ratio_sys`.
     """
     l3, l2 = (at + shift_eV for at in LINES_EV[element])
-    keep = (energy_eV >= l3 - 60) & (energy_eV <= l2 + 40)
+    keep = (energy_eV >= l3 + WINDOW_EV[0]) & (energy_eV <= l2 + WINDOW_EV[1])
     energy = energy_eV[keep]
     if energy.size < 20 or energy[0] > l3 - 4 or energy[-1] < l2 + 5:
         return WhiteLines(element, reason=f"{element} L lies outside the range")
@@ -206,7 +211,8 @@ def white_lines(
             why = f"{element} {name} does not stand above its detection limit"
             return WhiteLines(element, l3=float(first[0]), l3_se=spread[0], reason=why)
     ratios = first / second
-    other_ways = np.array([np.divide(*measured(recipe, drawn[:1], at))[0] for recipe in variations()])
+    recipes = variations() if others else [plain]
+    other_ways = np.array([np.divide(*measured(recipe, drawn[:1], at))[0] for recipe in recipes])
     positions = [find_lines(energy, row, element, shift_eV)[0] for row in net[1:60]]
     return WhiteLines(
         element,
