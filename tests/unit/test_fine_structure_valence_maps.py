@@ -17,8 +17,7 @@ ENERGY = np.arange(560.0, 720.0, 0.5)
 def edge(l3, l2, shift=0.0, scale=1.0):
     """Lorentzian lines on steps and a power law: counts a pixel."""
     lines = sum(
-        height / (1 + ((ENERGY - at) / 1.3) ** 2)
-        for height, at in ((l3, 642.5 + shift), (l2, 653.3 + shift))
+        height / (1 + ((ENERGY - at) / 1.3) ** 2) for height, at in ((l3, 642.5 + shift), (l2, 653.3 + shift))
     )
     step = sum(
         share / (1 + np.exp(-(ENERGY - at))) for share, at in ((4.0, 642.5 + shift), (2.0, 653.3 + shift))
