@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import threading
 
+import eels_db_server
 import pytest
 from running import ROOT, edit_config, snakemake
 
@@ -91,3 +92,43 @@ def test_rule_says_which_digest_differs(tmp_path):
     assert run.returncode != 0
     assert "sha256" in run.text
     assert not (tmp_path / "raw" / "lowloss_spectrum.msa").exists()
+
+
+# What a Python process of the workflow runs first: eXSpy's questions go to the local server.
+REDIRECT = """
+import requests
+
+real = requests.get
+requests.get = lambda url, **more: real(url.replace({address!r}, {host!r}), **more)
+"""
+
+
+def test_reference_of_the_eels_data_base_only_where_it_is_named(tmp_path):
+    import shutil
+
+    example = ROOT / "config" / "examples" / "exspy-mn-oxide" / "config"
+    shutil.copytree(example, tmp_path / "config")
+    assert "fetch_reference" not in snakemake(tmp_path, "--dry-run").jobs()
+    entry = {"path": "config/references/calcite.tsv", "title": "C K of calcite"}
+    edit_config(tmp_path, lambda config: config["retrieve"].update(eels_db=[entry]))
+    reference = {"name": "carbonate", "edge": "C_K", "path": entry["path"]}
+    edit_config(tmp_path, lambda config: config.update(fine_structure={"references": [reference]}))
+    # What fine structure is read with is an input of the jobs that read it.
+    assert "fetch_reference" in snakemake(tmp_path, "--dry-run").jobs()
+    with eels_db_server.running() as host:
+        text = REDIRECT.format(address=eels_db_server.ADDRESS, host=host)
+        (tmp_path / "first").mkdir()
+        (tmp_path / "first" / "sitecustomize.py").write_text(text)
+        path = f"{tmp_path / 'first'}:{ROOT / 'src'}"
+        run = snakemake(tmp_path, "fetch_references", PYTHONPATH=path)
+        assert run.returncode == 0, run.text[-2000:]
+        fetched = (tmp_path / entry["path"]).read_bytes()
+        assert b"# title: C K of calcite\n" in fetched
+        assert b"# cite: " in fetched
+        digest = hashlib.sha256(fetched).hexdigest()
+        log = tmp_path / "logs" / "fetch_reference" / f"{entry['path']}.log"
+        assert f"sha256 {digest}" in log.read_text()
+        edit_config(tmp_path, lambda config: config["retrieve"]["eels_db"][0].update(sha256="0" * 64))
+        run = snakemake(tmp_path, "fetch_references", "--forceall", PYTHONPATH=path)
+    assert run.returncode != 0
+    assert digest in run.text

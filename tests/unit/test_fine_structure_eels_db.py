@@ -2,68 +2,23 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
-
-import numpy as np
 import pytest
+from eels_db_server import ADDRESS, COUNTS, running
 
 from ceiflow.eels.fine_structure.eels_db import fetch
 from ceiflow.eels.fine_structure.references import read_spectrum
 from ceiflow.errors import SignalError
 
-COUNTS = 1000 + np.arange(40) ** 2
-
-
-def msa() -> str:
-    head = """\
-#FORMAT      : EMSA/MAS Spectral Data File
-#VERSION     : 1.0
-#TITLE       : a
-#NPOINTS     : 40.
-#NCOLUMNS    : 1.
-#XUNITS      : eV
-#DATATYPE    : Y
-#XPERCHAN    : 0.5
-#OFFSET      : 280.0
-#SIGNALTYPE  : ELS
-#SPECTRUM    : Spectral Data Starts Here"""
-    return "\n".join([head, *(f"{value}.0," for value in COUNTS), "#ENDOFDATA   :"]) + "\n"
-
 
 @pytest.fixture
 def collection(monkeypatch):
     """A server with two spectra, to which what eXSpy asks of the collection is sent."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            host = f"http://127.0.0.1:{self.server.server_address[1]}"
-            entries = [
-                {"title": title, "id": i, "download_link": f"{host}/{i}.msa", "permalink": "",
-                 "elements": ["C"], "description": "", "formula": "C", "author": {"name": "a"},
-                 "microscope": "m"}
-                for i, title in enumerate(("C K of calcite", "C K of calcite, again"))
-            ]  # fmt: skip
-            body = msa() if self.path.endswith(".msa") else json.dumps(entries)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_):
-            pass
-
     import requests
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    real, host = requests.get, f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr(
-        requests, "get", lambda url, **more: real(url.replace("https://api.eelsdb.eu", host), **more)
-    )
-    yield server
-    server.shutdown()
-    server.server_close()
+    real = requests.get
+    with running() as host:
+        monkeypatch.setattr(requests, "get", lambda url, **more: real(url.replace(ADDRESS, host), **more))
+        yield host
 
 
 def test_fetched_by_title_and_pinned(collection, tmp_path):
@@ -73,6 +28,8 @@ def test_fetched_by_title_and_pinned(collection, tmp_path):
     assert energy[[0, -1]] == pytest.approx([280.0, 299.5])
     assert counts == pytest.approx(COUNTS)
     assert fetch("C K of calcite", output, digest) == digest
+    text = output.read_text()
+    assert all(line in text for line in ("# author: a\n", "# cite: Ewels", "# licence: see the address\n"))
     with pytest.raises(SignalError, match="sha256"):
         fetch("C K of calcite", tmp_path / "other.tsv", "0" * 64)
     with pytest.raises(SignalError, match="exactly one"):

@@ -80,6 +80,7 @@ PANELS = criteria(panels(STUDY.cells, STUDY.acquisitions, config["claims"]))
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
 DEMO_DESIGN = workflow.source_path("../../config/demo/design.yaml")
 RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}
+EELS_DB = {item["path"]: item for item in config["retrieve"]["eels_db"]}
 
 
 def one_of(names):
@@ -91,6 +92,7 @@ wildcard_constraints:
     acquisition=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     cell=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     retrieved=one_of(RETRIEVED),
+    reference=one_of(EELS_DB),
 
 
 def by_attempt(megabytes):
@@ -223,6 +225,11 @@ def caption_of(figure):
 def retrieved_file(wildcards):
     """Address and sha256 of one file of `retrieve: files`."""
     return RETRIEVED[wildcards.retrieved]
+
+
+def eels_db_entry(wildcards):
+    """Title, kind and sha256 of one spectrum of `retrieve: eels_db`."""
+    return EELS_DB[wildcards.reference]
 
 
 def demo_files():

@@ -148,7 +148,8 @@ def _config_faults(raw: dict[str, Any], config: dict[str, Any]) -> Iterator[tupl
             "all of name, density_g_per_cm3, carbon_per_nm3, or none",
         )
     yield from _section_faults(get("eels"))
-    yield from _retrieve_faults(get("retrieve", "files"))
+    yield from _retrieve_faults(get("retrieve", "files"), "files")
+    yield from _retrieve_faults(get("retrieve", "eels_db"), "eels_db")
 
 
 def _section_faults(eels: Any) -> Iterator[tuple[str, str, str]]:
@@ -164,13 +165,13 @@ def _section_faults(eels: Any) -> Iterator[tuple[str, str, str]]:
                 yield f"eels.{key}.{name}", "nothing to go with it", f"{name} in eels.{where}"
 
 
-def _retrieve_faults(files: Any) -> Iterator[tuple[str, str, str]]:
+def _retrieve_faults(files: Any, key: str) -> Iterator[tuple[str, str, str]]:
     seen: set[str] = set()
     for number, item in enumerate(files if isinstance(files, list) else [], 1):
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or not path:
             continue
-        where = f"retrieve.files[{number}].path"
+        where = f"retrieve.{key}[{number}].path"
         # The workflow writes these, so they stay inside the study.
         if path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts or "\\" in path:
             yield where, repr(path), "a path inside the study folder, without `..`"

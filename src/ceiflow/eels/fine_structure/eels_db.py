@@ -1,9 +1,9 @@
-"""One spectrum of the EELS Data Base as a measured standard: asked for by hand, never by import or by a run.
+"""One spectrum of the EELS Data Base as a measured standard: by the rule `fetch_reference`, or by hand.
 
     python -m ceiflow.eels.fine_structure.eels_db "TITLE" config/references/NAME.tsv [--sha256 DIGEST]
 
 It prints the digest, so that later fetches are held against it. The file is named by its path in
-`fine_structure.references`.
+`fine_structure.references`; its first lines say who measured it, where it stands, and what to cite.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import argparse
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from ceiflow.errors import SignalError
+
+CITE = "Ewels, Sikora, Serin, Ewels and Lajaunie, Microscopy and Microanalysis 22, 717 (2016)"
 
 
 def fetch(title: str, output: Path, sha256: str | None = None, spectrum_type: str = "coreloss") -> str:
@@ -57,13 +60,30 @@ def fetch(title: str, output: Path, sha256: str | None = None, spectrum_type: st
         )
     axis = exact[0].axes_manager[-1].axis
     lines = [f"{energy:.6f}\t{value:.9g}\n" for energy, value in zip(axis, exact[0].data, strict=True)]
-    text = "".join(["energy_eV\tcounts\n", *lines]).encode()
+    text = "".join([*attribution(exact[0]), "energy_eV\tcounts\n", *lines]).encode()
     digest = hashlib.sha256(text).hexdigest()
     if sha256 is not None and digest != sha256.lower():
         raise SignalError(str(output), "sha256 of the spectrum", digest, sha256)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(text)
     return digest
+
+
+def attribution(spectrum: Any) -> list[str]:
+    """Lines that say whose spectrum it is and under which terms, as far as the collection does."""
+    record = spectrum.original_metadata.json.as_dictionary()
+    author = record.get("author")
+    said = {
+        "title": record.get("title"),
+        "author": author.get("name") if isinstance(author, dict) else author,
+        "address": record.get("permalink"),
+        "formula": record.get("formula"),
+        "reference": record.get("reference"),
+        "licence": record.get("license") or "see the address",
+        "cite": CITE,
+    }
+    lines = [(name, " ".join(str(value).split())) for name, value in said.items() if value]
+    return [f"# {name}: {value}\n" for name, value in lines]
 
 
 def main() -> None:
