@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ceiflow.eels.fine_structure.prepeak import oxygen_edge
-from ceiflow.eels.fine_structure.white_lines import DETECTION_SIGMA, WhiteLines
+from ceiflow.eels.fine_structure.white_lines import DETECTION_SIGMA, WhiteLines, centroid
 
 # The main maximum of O K in oxides; the pre-peak lies below.
 MAIN_EV = (535.0, 546.0)
@@ -43,12 +43,7 @@ def maximum(energy: np.ndarray, values: np.ndarray, reach_eV: float) -> float:
     smooth = np.convolve(values, np.ones(width) / width, mode="same")
     inside = np.flatnonzero((energy >= MAIN_EV[0]) & (energy <= MAIN_EV[1]))
     at = float(energy[inside[np.argmax(smooth[inside])]])
-    for _ in range(3):
-        # Windows end between channels: else the centroid jumps with them.
-        share = np.clip((reach_eV + step / 2 - np.abs(energy - at)) / step, 0, 1)
-        weight = share * np.clip(smooth, 0, None)
-        at = float(weight @ energy / max(weight.sum(), 1e-300))
-    return at
+    return centroid(energy, smooth, at, reach_eV)
 
 
 def separation(

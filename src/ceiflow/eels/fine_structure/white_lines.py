@@ -25,6 +25,8 @@ CONTINUUM_EV = (9.0, 24.0)
 # What of a spectrum is looked at: from below L3 to above L2.
 WINDOW_EV = (-60.0, 40.0)
 DRAWS = 200
+# Rounds in which a window settles on its centroid.
+CENTRINGS = 6
 
 
 @dataclass
@@ -80,9 +82,9 @@ def find_lines(energy: np.ndarray, net: np.ndarray, element: str, shift_eV: floa
     near = np.abs(energy - first - shift_eV) <= SEARCH_EV
     smooth = _smooth(net, energy[1] - energy[0])
     peak = energy[near][np.argmax(smooth[near])]
-    l3 = _centroid(energy, smooth, peak, 1.2)
+    l3 = centroid(energy, smooth, peak, 1.2)
     apart = np.abs(energy - l3 - (second - first)) <= 1.8
-    l2 = _centroid(energy, smooth, energy[apart][np.argmax(smooth[apart])], 1.2)
+    l2 = centroid(energy, smooth, energy[apart][np.argmax(smooth[apart])], 1.2)
     return l3, l2
 
 
@@ -92,10 +94,19 @@ def _smooth(values: np.ndarray, step: float) -> np.ndarray:
     return np.convolve(values, np.ones(width) / width, mode="same")
 
 
-def _centroid(energy: np.ndarray, values: np.ndarray, at: float, reach: float) -> float:
-    near = np.abs(energy - at) <= reach
-    weight = np.clip(values[near], 0, None)
-    return float(weight @ energy[near] / weight.sum()) if weight.sum() > 0 else float(at)
+def centroid(energy: np.ndarray, values: np.ndarray, at: float, reach: float) -> float:
+    """Centroid of what stands within `reach` of itself, found from `at` on.
+
+    The window ends between channels and moves with the centroid: else the one jumps with the other.
+    """
+    step = energy[1] - energy[0]
+    weight = np.clip(values, 0, None)
+    for _ in range(CENTRINGS):
+        inside = weight * np.clip((reach + step / 2 - np.abs(energy - at)) / step, 0, 1)
+        if not inside.sum() > 0:
+            break
+        at = inside @ energy / inside.sum()
+    return float(at)
 
 
 def window_sum(energy: np.ndarray, values: np.ndarray, low: float, high: float) -> np.ndarray:
