@@ -164,7 +164,9 @@ def heterogeneity_bars(heterogeneity: Table) -> Figure:
     if not table:
         return style.nothing("There are too few acquisitions to tell at which level values vary.")
     keys = list(dict.fromkeys((row["endpoint"], row["zone"]) for row in table))
-    keys.sort(key=lambda key: (not key[0].startswith("layer_"), *key))
+    # The layer first, then what lies in it, then the particle; sums over a whole map mix both.
+    order = {"layer": 0, "particle": 1, "surface": 2}
+    keys.sort(key=lambda key: (not key[0].startswith("layer_"), order.get(key[1], 3), key[0]))
     more, keys = max(0, len(keys) - MOST_BARS), keys[:MOST_BARS]
     figure = style.new_figure(style.TWO_COLUMNS_MM, 20.0 + max(6.5 * len(keys), 30.0))
     thickness = [row for row in table if row["endpoint"] == "layer_thickness_nm" and row["zone"] == "layer"]

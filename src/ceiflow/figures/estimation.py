@@ -74,7 +74,7 @@ def estimation_plot(
         left = figure.subplots()
     unit = shown[0].get("unit", "")
     handles = _groups(left, layout, {row["cell_id"]: row for row in shown}, points)
-    figure.legend(handles=handles, loc="outside upper left", ncols=3, handletextpad=0.1, columnspacing=0.9)
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, handletextpad=0.1, columnspacing=0.9)
     room.ticks(left, 0)
     left.set_ylabel(axis_label(endpoint, unit))
     return style.describe(figure, _words(endpoint, unit, layout, shown, differences))
@@ -168,7 +168,7 @@ def _limits(cell: dict, points: Rows) -> list[float]:
 def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]:
     """Draw the cells group by group; what the legend has to say of them."""
     colours = style.condition_colours([row["condition"] for row in cells.values()])
-    bounded = False
+    bounded = ticks = False
     for index, (_, names) in enumerate(layout.items()):
         width = min(0.7, 0.18 * len(names))
         places = index + (np.linspace(-width / 2, width / 2, len(names)) if len(names) > 1 else np.zeros(1))
@@ -184,6 +184,9 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]
             for limit in limits:
                 _limit(axes, x, limit, colour, small=True)
             if known(cell.get("value")):
+                if known(cell.get("lod")):
+                    ticks = True
+                    _tick(axes, x, number(cell["lod"]), colour, 0.8)
                 error = number(cell.get("se"))
                 axes.errorbar(
                     x,
@@ -207,37 +210,30 @@ def _groups(axes: Axes, layout: dict, cells: dict, points: Rows) -> list[Line2D]
         ),
         Line2D([], [], marker=".", color=style.GREY, linestyle="", markersize=3, label="particle"),
     ]
+    plain = {"color": style.GREY, "linestyle": ""}
     if bounded:
         handles.append(
-            Line2D(
-                [],
-                [],
-                marker="v",
-                color=style.GREY,
-                linestyle="",
-                fillstyle="none",
-                markersize=4,
-                label="below its limit",
-            )
+            Line2D([], [], marker="v", fillstyle="none", markersize=4, label="below its limit", **plain)
         )
+    if ticks:
+        handles.append(Line2D([], [], marker="_", markersize=7, label="detection limit", **plain))
     return handles
 
 
 def _label(name: str, cells: int) -> str:
-    parts = [line for part in name.split(" · ") for line in textwrap.wrap(part, 14, break_long_words=False)]
+    kept = name.replace(" V", "\u00a0V")
+    parts = [line for part in kept.split(" · ") for line in textwrap.wrap(part, 14, break_long_words=False)]
     return "\n".join([*parts, f"{cells}\u00a0cell{'s' if cells != 1 else ''}"])
+
+
+def _tick(axes: Axes, x: float, limit: float, colour: str, width: float) -> None:
+    axes.plot([x - 0.06, x + 0.06], [limit] * 2, color=colour, linewidth=width, solid_capstyle="butt")
 
 
 def _limit(axes: Axes, x: float, limit: float, colour: str, small: bool) -> None:
     """A downward tick: the value lies somewhere below."""
     size = 3.0 if small else 6.0
-    axes.plot(
-        [x - 0.04, x + 0.04],
-        [limit, limit],
-        color=colour,
-        linewidth=0.6 if small else 1.2,
-        solid_capstyle="butt",
-    )
+    _tick(axes, x, limit, colour, 0.6 if small else 1.2)
     axes.plot(
         x,
         limit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,6 +111,7 @@ def absence(
     alpha: float,
     correlation: float,
     factors: Sequence[str] = (),
+    dispersion: float | None = None,
 ) -> Finding:
     """Whether a layer is absent: thinner than `margin` on the mean of cells, and rare.
 
@@ -131,6 +133,9 @@ def absence(
     factors : sequence of str
         Columns of the cells' sheet (the state of charge) whose levels weigh alike and are no scatter; absence
         is not supported where the mean of some level is not below the margin.
+    dispersion : float, optional
+        Least dispersion of a fraction between cells: the endpoint is one, and its mean has the score limits
+        of a proportion instead of Student's, and no p-value.
     """
     if not group.cells:
         return Finding(missing=[empty_group(group)])
@@ -160,7 +165,8 @@ def absence(
         out.reasons.insert(0, f"described only, 1 cell: at most {shown(group.high[0])}")
         out.missing = [f"at least 1 more cell with {group.name}"]
         return out
-    upper, lower = _limits(group, levels, alpha)
+    upper, lower = _limits(group, levels, alpha, dispersion)
+    mute = upper.low == upper.high and not group.all_bounded
     out.numbers |= {"estimate": upper.mean, "ci_low": upper.low, "ci_high": upper.high}
     out.numbers["design"] = "cells" if group.all_bounded else levels.design
     thicker = levels.outside([group.high], 0.0, margin)
@@ -170,10 +176,10 @@ def absence(
     below = upper.high <= margin if group.all_bounded else upper.high < margin
     if thick or often:
         out.verdict = REFUTED
-    elif resolved and below and rare and not thicker:
+    elif resolved and below and rare and not thicker and not mute:
         out.verdict = SUPPORTED
-    if not group.all_bounded:
-        out.p = bounds.p_below(group.high, margin, group.se_sys, levels.of_cell)
+    if not group.all_bounded and dispersion is None:
+        out.p = bounds.p_below(group.high, margin, _shared_error(group, group.high, levels), levels.of_cell)
         out.numbers["p_min"] = None if out.p is None else 0.5 ** len(group.cells)
     sentences = [_mean_sentence(group, upper, margin, alpha)]
     # What decides stands first: pages show the first sentence, and fold the others.
@@ -191,13 +197,18 @@ def absence(
             f"limit, everything bounded taken as 0), margin {shown(margin)}",
         )
     out.reasons[:0] = sentences
-    out.missing = _missing(group, levels, seen, upper, margin, None if rare else max_prevalence, alpha)
+    if mute:
+        sentences.insert(0, f"{count_cells(len(group.cells))} without scatter and without errors")
+        out.missing = ["values that scatter, or their measurement errors"]
+    out.missing += _missing(group, levels, seen, upper, margin, None if rare else max_prevalence, alpha)
     if thicker:
         out.missing.insert(0, f"cells below the margin in every level (now {', '.join(thicker)})")
     return out
 
 
-def _limits(group: Group, levels: Levels, alpha: float) -> tuple[bounds.MeanLimits, bounds.MeanLimits]:
+def _limits(
+    group: Group, levels: Levels, alpha: float, dispersion: float | None
+) -> tuple[bounds.MeanLimits, bounds.MeanLimits]:
     """Limits of the mean at the upper and at the lower end.
 
     Where nothing is identified there is no scatter to infer from (limits scatter with the instrument, not
@@ -208,10 +219,20 @@ def _limits(group: Group, levels: Levels, alpha: float) -> tuple[bounds.MeanLimi
         return bounds.MeanLimits(float(np.mean(group.high)), 0.0, top, 0.0), bounds.MeanLimits(
             0.0, 0.0, top, 0.0
         )
-    return (
-        bounds.mean_limits(group.high, alpha, group.se_sys, levels.of_cell),
-        bounds.mean_limits(group.low, alpha, group.se_sys, levels.of_cell),
-    )
+    found = []
+    for cells in (group.high, group.low):
+        if dispersion is not None:
+            limits = bounds.proportion_limits(cells, alpha, dispersion, group.se_sys, levels.of_cell)
+        else:
+            limits = bounds.mean_limits(cells, alpha, _shared_error(group, cells, levels), levels.of_cell)
+        found.append(limits)
+    return found[0], found[1]
+
+
+def _shared_error(group: Group, cells: Sequence[float], levels: Levels) -> float:
+    """Systematic error; with it that of measurement, where cells agree to the last digit."""
+    least = 0.0 if bounds.scatters(cells, levels.of_cell) else group.se_measured
+    return math.hypot(group.se_sys, least)
 
 
 def _mean_sentence(group: Group, upper: bounds.MeanLimits, margin: float, alpha: float) -> str:

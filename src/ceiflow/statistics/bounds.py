@@ -89,6 +89,11 @@ def mean_limits(
     return MeanLimits(of.mean, of.mean - reach, of.mean + reach, of.se)
 
 
+def scatters(values: Sequence[float], levels: Sequence[int] | None = None) -> bool:
+    """Whether cells differ by more than rounding, within levels of a factor where there are any."""
+    return moments(values, levels).sd > 1e-12 * max(1e-300, float(np.abs(values).max()))
+
+
 def p_below(
     values: Sequence[float], margin: float, se_sys: float = 0.0, levels: Sequence[int] | None = None
 ) -> float | None:
@@ -105,11 +110,14 @@ def p_below(
         return float(stats.t.cdf((mean - margin) / se, of.df))
     distance = abs(margin - mean)
 
-    def excess(tail: float) -> float:
-        return math.hypot(stats.t.isf(tail, of.df) * se, stats.norm.isf(tail) * se_sys) - distance
+    def excess(log_tail: float) -> float:
+        tail = math.exp(log_tail)
+        scatter = stats.t.isf(tail, of.df) * se if se else 0.0
+        return math.hypot(scatter, stats.norm.isf(tail) * se_sys) - distance
 
-    smallest = 1e-300
-    tail = smallest if excess(smallest) <= 0 else float(optimize.brentq(excess, smallest, 0.5, xtol=1e-300))
+    # Over the logarithm, since a tail may be of any size; halving takes infinite quantiles, too.
+    ends = math.log(1e-300), math.log(0.5)
+    tail = 1e-300 if excess(ends[0]) <= 0 else math.exp(float(optimize.bisect(excess, *ends, xtol=1e-11)))
     return tail if mean <= margin else 1 - tail
 
 

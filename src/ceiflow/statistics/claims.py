@@ -134,7 +134,8 @@ def _judge(
         correlation = float(statistics["intraclass_correlation"])
         margin = float(claim["margin"])
         most = None if limit is None else float(limit)
-        finding = absence(*groups, endpoint, margin, most, alpha, correlation, factors)
+        share = correlation if endpoint in FRACTIONS else None
+        finding = absence(*groups, endpoint, margin, most, alpha, correlation, factors, share)
     elif kind in ("interval", "proportion"):
         low, high = (float(claim.get(name, end)) for name, end in (("low", 0.0), ("high", 1.0)))
         correlation = float(statistics["intraclass_correlation"])

@@ -82,7 +82,9 @@ def difference(
     arms = list(product(ends(test), ends(reference)))
     plan = designs.plan(*(_labels(group, pairs, factors) for group in (test, reference)), factors, pairs)
     if plan.paired and len(plan.strata) < 2:
-        return _described(test, reference, arms, direction, [f"at least {2 - len(plan.strata)} more pair"])
+        lacking = 2 - len(plan.strata)
+        words = f"at least {lacking} more pair{'s' if lacking > 1 else ''}"
+        return _described(test, reference, arms, direction, [words])
     if min(len(test.cells), len(reference.cells)) < 2:
         lacking = [
             f"at least {2 - len(group.cells)} more cell with {group.name}"

@@ -16,6 +16,7 @@ from ceiflow.statistics.bounds import (
     mean_limits,
     moments,
     proportion_limits,
+    scatters,
 )
 from ceiflow.statistics.findings import (
     REFUTED,
@@ -81,16 +82,18 @@ def interval(
     if group.all_bounded:
         found = [MeanLimits(float(np.mean(group.high)), 0.0, max(group.high), 0.0)]
     else:
-        found = [
-            _within(endpoint, _limits(cells, alpha, group.se_sys, dispersion, levels)) for cells in values
-        ]
+        found = [_within(endpoint, _limits(group, cells, alpha, dispersion, levels)) for cells in values]
     limits = max(found, key=lambda item: max(low - item.low, item.high - high))
     out.numbers = {"estimate": limits.mean, "ci_low": limits.low, "ci_high": limits.high}
     out.numbers["design"] = levels.design
     astray = levels.outside(values, low, high)
     if astray:
         out.reasons.insert(0, f"means of single levels outside of the range: {', '.join(astray)}")
-    if not astray and all(low <= item.low and item.high <= high for item in found):
+    # Without scatter and without any error there is nothing to infer from.
+    mute = limits.low == limits.high and not group.all_bounded
+    if mute:
+        out.reasons.insert(0, f"{count_cells(len(group.cells))} without scatter and without errors")
+    elif not astray and all(low <= item.low and item.high <= high for item in found):
         out.verdict = SUPPORTED
     elif all(item.high < low for item in found) or all(item.low > high for item in found):
         out.verdict = REFUTED
@@ -100,17 +103,21 @@ def interval(
         f"{shown(limits.low)} to {shown(limits.high)}, held against {shown(low)} to {shown(high)}",
     )
     out.missing = _missing(group, found, limits, (low, high), alpha, dispersion, levels)
+    if mute:
+        out.missing = ["values that scatter, or their measurement errors"]
     if astray:
         out.missing.insert(0, "cells that agree between levels, or a claim for each of them")
     return out
 
 
 def _limits(
-    cells: list[float], alpha: float, se_sys: float, dispersion: float | None, levels: Levels
+    group: Group, cells: list[float], alpha: float, dispersion: float | None, levels: Levels
 ) -> MeanLimits:
-    if dispersion is None:
-        return mean_limits(cells, alpha / 2, se_sys, levels.of_cell)
-    return proportion_limits(cells, alpha / 2, dispersion, se_sys, levels.of_cell)
+    if dispersion is not None:
+        return proportion_limits(cells, alpha / 2, dispersion, group.se_sys, levels.of_cell)
+    # Cells that agree to the last digit have their measurement errors all the same.
+    least = 0.0 if scatters(cells, levels.of_cell) else group.se_measured
+    return mean_limits(cells, alpha / 2, math.hypot(group.se_sys, least), levels.of_cell)
 
 
 def _within(endpoint: str, limits: MeanLimits) -> MeanLimits:

@@ -84,10 +84,15 @@ class Cell:
 
 
 def observation(row: Row) -> Observation:
-    """An observation from a row of measurements.tsv."""
-    status = str(row["status"])
+    """An observation from a row of measurements.tsv; without the number its status needs it says nothing."""
+    status, note = str(row["status"]), str(row.get("note") or "")
     value, lod = number(row.get("value")), number(row.get("lod"))
-    low, high = {"identified": (value, value), "bounded": (0.0, lod)}.get(status, (None, None))
+    known = {"identified": value, "bounded": lod}.get(status)
+    if status in ("identified", "bounded") and known is None:
+        status, note = "not_identifiable", f"{status} without a finite number"
+    low = high = known
+    if status == "bounded":
+        low = 0.0
     return Observation(
         acquisition_id=str(row["acquisition_id"]),
         cell_id=str(row["cell_id"]),
@@ -101,7 +106,7 @@ def observation(row: Row) -> Observation:
         se_sys=number(row.get("se_sys")) or 0.0,
         lod=lod,
         n=number(row.get("n")),
-        note=str(row.get("note") or ""),
+        note=note,
     )
 
 
@@ -144,6 +149,13 @@ def particle_means(regions: Mapping[tuple[str, str, str], Mean]) -> dict[tuple[s
     """Mean of each particle, keyed by (cell, particle)."""
     groups = group_by(regions, lambda key: key[:2])
     return {key: average([regions[region] for region in members]) for key, members in groups.items()}
+
+
+def cell_means(regions: Mapping[tuple[str, str, str], Mean]) -> dict[str, Mean]:
+    """Mean of each cell, keyed by cell."""
+    particles = particle_means(regions)
+    groups = group_by(particles, lambda key: key[0])
+    return {key: average([particles[particle] for particle in members]) for key, members in groups.items()}
 
 
 def summarise(cell_id: str, observations: Sequence[Observation]) -> Cell:

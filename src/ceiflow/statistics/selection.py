@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from ceiflow.statistics.nesting import (
     Cell,
     Mean,
     Observation,
+    cell_means,
     common_notes,
     group_by,
     observation,
@@ -92,6 +94,12 @@ class Group:
     def lod(self) -> float | None:
         """The largest detection limit among the cells."""
         return max((cell.lod for cell in self.cells if cell.lod is not None), default=None)
+
+    @property
+    def se_measured(self) -> float:
+        """Standard error of the group's mean by measurement errors alone, cells weighed alike."""
+        variances = [part.variance for part in cell_means(self.regions).values()]
+        return math.sqrt(math.fsum(variances)) / len(variances) if variances else 0.0
 
     @property
     def se_sys(self) -> float:
