@@ -100,6 +100,26 @@ def test_axes_are_put_right(study):
     assert np.abs(found - truth).max() < 1.2
 
 
+def test_one_low_loss_is_the_thickness_of_no_pixel_and_no_zone(study, tmp_path):
+    image = copy.copy(study["image"])
+    image = type(image)(**{**vars(image), "low": image.low.mean(axis=(0, 1), keepdims=True)})
+    signal = write(tmp_path / "shared.h5", image, study["beam"])
+    calibrated, fit = tmp_path / "calibrated.h5", tmp_path / "fit.h5"
+    eels.calibrate(signal, calibrated, CONFIG)
+    eels.quantify(calibrated, study["edges"], fit, CONFIG)
+    with h5py.File(fit) as file:
+        assert np.isnan(file["thickness_over_mfp"][()]).all()
+        assert np.isfinite(file["areal_density/O"][()]).any()
+    masks = {**study["masks"], "all": np.ones((12, 30), bool)}
+    fits = eels.fit_zones(calibrated, study["edges"], masks, CONFIG)
+    found = eels.zone_measurements(fits, store.read_header(calibrated), ELEMENTS)
+    thickness = {row.zone: row for row in found if row.endpoint == "thickness_over_mfp"}
+    assert thickness["all"].status == "identified"
+    for zone in ("layer", "particle"):
+        assert thickness[zone].status == "not_identifiable"
+        assert "one low loss stands for all pixels" in thickness[zone].note
+
+
 def test_counts_survive_calibration(study):
     before = store.open_signal(study["signal"], "core_loss").read()
     after = store.open_signal(study["calibrated"], "core_loss").read()

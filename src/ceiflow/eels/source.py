@@ -81,6 +81,8 @@ def sampled_sum(signal: SignalFile, live: np.ndarray | None = None) -> tuple[np.
 MIN_CHANNELS = 40
 # So many spectra tell where the window ends, where the zero loss is and how the mean spectrum looks.
 SAMPLE_PIXELS = 8192
+#: How notes say that the low loss is not of the same pixels.
+ONE_FOR_ALL = "one low loss stands for all pixels"
 
 
 @dataclass
@@ -313,7 +315,7 @@ def _open_low_loss(
     else:
         one = ll.zero_loss_and_total(energy, summed / number - dark, split)
         zero, total = np.full(pixels, one[0]), np.full(pixels, one[1])
-        note = "one low loss stands for all pixels: plural scattering and incident current are its"
+        note = f"{ONE_FOR_ALL}: plural scattering and incident current are its"
     missing = ll.missing_tail(energy, summed - dark * number, split)
     value, error = ll.thickness_over_mfp(zero, total, noise.gain, missing)
     return LowLoss(signal, energy, not same, split, max(dark, 0.0), missing, zero, total, value, error), note

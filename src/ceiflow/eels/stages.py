@@ -110,7 +110,10 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
         values[~source.live] = np.nan
     with create_h5(output) as file:
         _write_elements(file, "", source, quantities(source, fits), shape)
-        _write_map(file, "thickness_over_mfp", fits.thickness.reshape(shape))
+        # The thickness of one low loss is no pixel's.
+        one_for_all = source.low is not None and source.low.shared and source.pixels > 1
+        thickness = np.full(source.pixels, np.nan) if one_for_all else fits.thickness
+        _write_map(file, "thickness_over_mfp", thickness.reshape(shape))
         _write_map(file, "reduced_chi2", fits.chi2.reshape(shape))
         _write_map(file, "total_counts", fits.total.reshape(shape))
         _write_map(file, "group", fits.group.reshape(shape))

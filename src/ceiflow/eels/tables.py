@@ -21,6 +21,9 @@ from ceiflow.study.measurements import (
 )
 
 POISSON_ASSUMED = "Poisson assumed"
+NO_LOW_LOSS = "no low loss with a zero loss"
+#: Errors above the estimate that the true value stays below with 95 %.
+UPPER_LIMIT_SIGMA = 1.645
 
 
 def zone_measurements(
@@ -89,7 +92,7 @@ def _labelled(rows: list[Measurement], header: Header) -> list[Measurement]:
 def _thickness_row(zone: str, fit: ZoneFit) -> Measurement:
     value, error, systematic = fit.thickness_over_mfp
     if not np.isfinite(value):
-        return not_identifiable(zone, "thickness_over_mfp", "no low loss with a zero loss")
+        return not_identifiable(zone, "thickness_over_mfp", fit.thickness_note or NO_LOW_LOSS)
     note = "; ".join(filter(None, [fit.thickness_note, *fit.notes]))
     return Measurement(zone, "thickness_over_mfp", value, error, systematic, None, "identified", fit.n, note)
 
@@ -101,7 +104,7 @@ def _absolute_thickness_rows(zone: str, fit: ZoneFit) -> list[Measurement]:
         return []
     value, error, systematic = fit.thickness_over_mfp
     if not np.isfinite(value):
-        return [not_identifiable(zone, "thickness_nm", "no low loss with a zero loss")]
+        return [not_identifiable(zone, "thickness_nm", fit.thickness_note or NO_LOW_LOSS)]
     if not np.isfinite(path.value_nm):
         return [not_identifiable(zone, "thickness_nm", path.note)]
     scale = path.value_nm
@@ -124,8 +127,13 @@ def _row(
     if status == "not_identifiable":
         return not_identifiable(zone, endpoint, note)
     if status == "bounded":
-        # A negative estimate must not tighten the limit: it is that of an absent element.
-        return bounded(zone, endpoint, lod, n, note)
+        # What was counted below the limit may come from more than the limit. A negative estimate must not
+        # tighten it: it is that of an absent element.
+        highest = value + UPPER_LIMIT_SIGMA * float(np.hypot(error, systematic))
+        return bounded(zone, endpoint, max(lod, highest), n, note)
+    if endpoint.startswith("atomic_fraction") and value > 1:
+        # Elements that are absent come out below zero as often as above.
+        value, note = 1.0, f"{value:.4g} before it was held at the whole; {note}"
     return Measurement(zone, endpoint, value, error, systematic, lod, status, n, note)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
 from ceiflow.eels.groups import NO_SPREAD
 from ceiflow.eels.jitter import axis_variance, window_variance
 from ceiflow.eels.mean_free_path import MeanFreePath, mean_free_path
-from ceiflow.eels.source import Source, open_source
+from ceiflow.eels.source import ONE_FOR_ALL, Source, open_source
 from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.zone_sums import ZoneSums, sum_zones
 
@@ -99,7 +99,14 @@ def fit_source_zones(
     sums = sum_zones(source, {name: np.asarray(mask, bool) & live for name, mask in zone_masks.items()})
     passes = int(source.config["eels"]["fit"].get("passes") or 4)
     usable = {name: item for name, item in sums.items() if item.n and item.core[source.channels].sum() > 0}
-    return {name: _fit_zone(source, item, passes, windows) for name, item in usable.items()}
+    fits = {name: _fit_zone(source, item, passes, windows) for name, item in usable.items()}
+    if source.low is not None and source.low.shared:
+        unknown = {
+            "thickness_over_mfp": (np.nan,) * 3,
+            "thickness_note": f"{ONE_FOR_ALL}: no zone's",
+        }
+        fits = {name: fit if name == "all" else replace(fit, **unknown) for name, fit in fits.items()}
+    return fits
 
 
 def _fit_zone(source: Source, sums: ZoneSums, passes: int, windows: bool = True) -> ZoneFit:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ceiflow.eels.calibration import axis_values
+from ceiflow.eels.source import ONE_FOR_ALL
 from ceiflow.layer import order, output, support, zones
 from ceiflow.layer.elements import Choice, FitMaps, choose, for_geometry, read_fit
 from ceiflow.layer.profile import Species
@@ -365,6 +366,7 @@ def _reasons(maps: FitMaps, found: Found, calibration, config, pixel_nm) -> list
             reasons.append(
                 f"chi2 per degree of freedom of the spectra is {middle:.2g}: not in the model's noise"
             )
-    if not np.isfinite(maps.single.get("thickness_over_mfp", np.nan)).any():
+    shared = any(text.startswith(ONE_FOR_ALL) for text in maps.header.warnings)
+    if not shared and not np.isfinite(maps.single.get("thickness_over_mfp", np.nan)).any():
         reasons.append("low loss missing: no thickness, no correction of plural scattering")
     return reasons
