@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ceiflow.layer.algebra import arrow_step, inverse, solve
 from ceiflow.layer.kernels import basis
+from ceiflow.layer.known import of_edges
 
 FloatArray = NDArray[np.float64]
 
@@ -38,6 +40,8 @@ class Batch:
         Species that may stand in the layer.
     radius : (K,) array
         Radius of curvature of the surface.
+    outer : (mean, sd), optional
+        What is known of the outer end, edge position plus thickness, of every segment before.
     """
 
     x: FloatArray
@@ -46,6 +50,7 @@ class Batch:
     particle: NDArray[np.bool_]
     layered: NDArray[np.bool_]
     radius: FloatArray
+    outer: tuple[float, float] | None = None
 
     def select(self, segments: NDArray) -> Batch:
         """The same, of some segments."""
@@ -162,7 +167,7 @@ def solve_linear(
         weighted = design * batch.weight[s][..., None]
         normal = np.einsum("kbm,kbn->kmn", weighted, design)
         right = np.einsum("kbm,kb->km", weighted, batch.y[s] - amplitude[s] * layer)
-        local[:, where] = _solve(normal, right)
+        local[:, where] = solve(normal, right)
     return local
 
 
@@ -174,26 +179,9 @@ def chi2_of(kind: str, batch: Batch, local: FloatArray, blur: float, amplitude: 
         weighted = design * batch.weight[s][..., None]
         rest = batch.y[s] - amplitude[s][:, None] * layer
         normal = np.einsum("kbm,kbn->kmn", weighted, design)
-        coefficient = _solve(normal, np.einsum("kbm,kb->km", weighted, rest))
+        coefficient = solve(normal, np.einsum("kbm,kb->km", weighted, rest))
         total += np.sum(batch.weight[s] * (rest - (design @ coefficient[..., None])[..., 0]) ** 2, axis=1)
     return total
-
-
-def _solve(normal, right):
-    """Batched solution; directions without information stay at zero."""
-    scale = np.sqrt(np.maximum(np.einsum("kii->ki", normal), 1e-300))
-    scaled = normal / scale[:, :, None] / scale[:, None, :]
-    scaled = scaled + 1e-9 * np.eye(scaled.shape[1])
-    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
-
-
-def _inverse(normal):
-    diagonal = np.einsum("...ii->...i", normal)
-    # A parameter without any information gets a huge variance, and not an infinite one.
-    least = np.maximum(1e-24 * diagonal.max(axis=-1, keepdims=True), 1e-200)
-    scale = np.sqrt(np.maximum(diagonal, least))
-    scaled = normal / scale[..., :, None] / scale[..., None, :] + 1e-9 * np.eye(normal.shape[-1])
-    return np.linalg.inv(scaled) / scale[..., :, None] / scale[..., None, :]
 
 
 def _derivatives(kind, batch, local, blur, amplitude, shared, free_thickness):
@@ -243,6 +231,7 @@ def fit(
     blur_range: tuple[float, float] = (1e-3, np.inf),
     thickness_range: tuple[float, float] = (-np.inf, np.inf),
     iterations: int = 60,
+    free_linear: bool = True,
 ) -> Fit:
     """Weighted least squares by damped Gauss-Newton steps.
 
@@ -262,30 +251,28 @@ def fit(
         Steps are clipped to these.
     iterations : int
         At most this many steps.
+    free_linear : bool
+        Without it the linear coefficients, too, stay at their start (where there are no steps).
     """
     data = batch.y.transpose(1, 0, 2).reshape(batch.y.shape[1], -1)
     weight = batch.weight.transpose(1, 0, 2).reshape(data.shape)
     amplitude = np.array(amplitude, dtype=float)
-    local = solve_linear(kind, batch, np.array(local, dtype=float), blur, amplitude)
+    local = np.array(local, dtype=float)
+    local = solve_linear(kind, batch, local, blur, amplitude) if free_linear else local
     n_local = local.shape[1]
-    prior = np.zeros(n_local)
-    if prior_x is not None:
-        prior[X_IN] = prior_x[1] ** -2
+    known = of_edges(prior_x, batch.outer, n_local, free_thickness)
 
     def cost_of(model, local):
-        cost = np.sum(weight * (data - model) ** 2, axis=1)
-        return cost if prior_x is None else cost + prior[X_IN] * (local[:, X_IN] - prior_x[0]) ** 2
+        return np.sum(weight * (data - model) ** 2, axis=1) + known.cost(local)
 
     def blocks(local, blur, amplitude):
         model, jl, js = _derivatives(kind, batch, local, blur, amplitude, shared, free_thickness)
         wl = jl * weight[..., None]
         residual = data - model
-        gll = np.einsum("kdi,kdj->kij", wl, jl) + np.diag(prior)
+        gll = np.einsum("kdi,kdj->kij", wl, jl) + known.information
         if not free_thickness:
             gll[:, THICKNESS, THICKNESS] = 1.0
-        gl = np.einsum("kdi,kd->ki", wl, residual)
-        if prior_x is not None:
-            gl[:, X_IN] += prior[X_IN] * (prior_x[0] - local[:, X_IN])
+        gl = np.einsum("kdi,kd->ki", wl, residual) + known.pull(local)
         gls = np.einsum("kdi,kdj->kij", wl, js)
         ws = js * weight[..., None]
         gss = np.einsum("kdi,kdj->ij", ws, js)
@@ -298,14 +285,12 @@ def fit(
         return cost_of(model.transpose(1, 0, 2).reshape(data.shape), local)
 
     if not shared and iterations:
-        local = _each(
-            kind, batch, local, blur, amplitude, prior_x, thickness_range, free_thickness, iterations
-        )
+        local = _each(kind, batch, local, blur, amplitude, known, thickness_range, free_thickness, iterations)
         iterations = 0
     damping, current = 1e-3, blocks(local, blur, amplitude)
     for _ in range(iterations):
         cost, gll, gl, gls, gss, gs = current
-        step_local, step_shared = _arrow_step(gll, gl, gls, gss, gs, damping)
+        step_local, step_shared = arrow_step(gll, gl, gls, gss, gs, damping)
         new_local = local + step_local
         new_local[:, THICKNESS] = np.clip(new_local[:, THICKNESS], *thickness_range)
         new_blur, new_amplitude = blur, amplitude.copy()
@@ -332,28 +317,24 @@ def fit(
         current = blocks(local, blur, amplitude)
     # Without a step the blocks are those of the start.
     cost, gll, _, gls, gss, _ = blocks(local, blur, amplitude) if iterations else current
-    covariance = _inverse(gll)
+    covariance = inverse(gll)
     if not free_thickness:
         covariance[:, THICKNESS, :] = covariance[:, :, THICKNESS] = 0.0
     schur = gss - np.einsum("kij,kil,klm->jm", gls, covariance, gls)
-    shared_covariance = _inverse(schur) if shared else np.zeros((0, 0))
+    shared_covariance = inverse(schur) if shared else np.zeros((0, 0))
     return Fit(
         kind, local, float(blur), amplitude, cost, np.sum(weight > 0, axis=1).astype(float), covariance,
         -covariance @ gls, shared_covariance, tuple(shared),
     )  # fmt: skip
 
 
-def _each(kind, batch, local, blur, amplitude, prior_x, thickness_range, free_thickness, iterations):
+def _each(kind, batch, local, blur, amplitude, known, thickness_range, free_thickness, iterations):
     """Local parameters of segments that share nothing: each has its own damping, and stops by itself."""
     local, left, damping = local.copy(), np.arange(len(batch.x)), np.full(len(batch.x), 1e-3)
-    mean, precision = (0.0, 0.0) if prior_x is None else (prior_x[0], prior_x[1] ** -2)
     slices = linear_columns(batch.particle)
 
     def cost_of(part, model, local):
-        return (
-            np.einsum("skb,skb->k", part.weight, (part.y - model) ** 2)
-            + precision * (local[:, X_IN] - mean) ** 2
-        )
+        return np.einsum("skb,skb->k", part.weight, (part.y - model) ** 2) + known.cost(local)
 
     for _ in range(iterations):
         part, now = batch.select(left), local[left]
@@ -362,14 +343,13 @@ def _each(kind, batch, local, blur, amplitude, prior_x, thickness_range, free_th
         residual = part.y.transpose(1, 0, 2).reshape(model.shape) - model
         weighted = (jacobian * weight[..., None]).transpose(0, 2, 1)
         normal, right = weighted @ jacobian, (weighted @ residual[..., None])[..., 0]
-        normal[:, X_IN, X_IN] += precision
-        right[:, X_IN] += precision * (mean - now[:, X_IN])
+        normal, right = normal + known.information, right + known.pull(now)
         if not free_thickness:
             normal[:, THICKNESS, THICKNESS] = 1.0
-        cost = np.sum(weight * residual**2, axis=1) + precision * (now[:, X_IN] - mean) ** 2
+        cost = np.sum(weight * residual**2, axis=1) + known.cost(now)
         diagonal = np.einsum("kii->ki", normal)
         damped = normal + (damping[left][:, None] * diagonal)[:, :, None] * np.eye(normal.shape[1])
-        trial = now + _solve(damped, right)
+        trial = now + solve(damped, right)
         trial[:, THICKNESS] = np.clip(trial[:, THICKNESS], *thickness_range)
         trial = solve_linear(kind, part, trial, blur, amplitude)
         columns, layer = _columns(kind, part, trial[:, X_IN], trial[:, THICKNESS], blur)
@@ -383,18 +363,3 @@ def _each(kind, batch, local, blur, amplitude, prior_x, thickness_range, free_th
         if not len(left):
             break
     return local
-
-
-def _arrow_step(gll, gl, gls, gss, gs, damping):
-    """One damped step of all parameters; shared ones by the Schur complement."""
-    diagonal = np.einsum("kii->ki", gll)
-    damped = gll + damping * diagonal[:, :, None] * np.eye(gll.shape[1])
-    inverse = _inverse(damped)
-    step = np.einsum("kij,kj->ki", inverse, gl)
-    if not len(gs):
-        return step, gs
-    eliminated = np.einsum("kij,kil->kjl", gls, inverse)
-    schur = gss + damping * np.diag(np.diag(gss)) - np.einsum("kjl,klm->jm", eliminated, gls)
-    right = gs - np.einsum("kjl,kl->j", eliminated, gl)
-    shared = _solve(schur[None], right[None])[0]
-    return step - np.einsum("kij,kjl,l->ki", inverse, gls, shared), shared

@@ -17,10 +17,11 @@ from ceiflow.layer.amplitude import (
     reference_amplitude,
     shape_error,
 )
-from ceiflow.layer.batch import THICKNESS, Batch, Fit, linear_columns
+from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
 from ceiflow.layer.null import null_std
 from ceiflow.layer.profile import Profile, Species
+from ceiflow.layer.scan import mean_and_std
 from ceiflow.layer.starts import half_width
 
 FloatArray = NDArray[np.float64]
@@ -58,6 +59,7 @@ def estimate(
     detection_sigma: float = 3.29,
     bin_pixels: float = _p.BIN_PIXELS,
     before: Profile | None = None,
+    matter: Species | None = None,
 ) -> Profile:
     """Layer thickness of every segment of arc.
 
@@ -80,6 +82,9 @@ def estimate(
     before : Profile, optional
         Of an earlier look at the same surface: its kernel is kept, and its fit of the mean profile is where
         this one starts.
+    matter : Species, optional
+        The map that the contour was drawn in, where that goes round particle and layer together: the layer
+        ends at its edge.
 
     Returns
     -------
@@ -110,8 +115,14 @@ def estimate(
     if "tilted" in kinds:
         half = half or half_width(whole, pixel_nm, max_thickness_nm)
     shapes = {kind: (_shaped(kind, batch, half), _shaped(kind, whole, half)) for kind in kinds}
+    around: dict[str, Fit] = {}
+    if matter is not None:
+        everything = _p.pool(distance_nm, np.where(segment >= 0, 0, -1), [matter], 1, radii[:1], **reach)
+        for kind, (parts, one) in shapes.items():
+            *shapes[kind], around[kind] = _p.outlined(kind, parts, one, everything, pixel_nm)
     means = {
-        kind: _p.fit_mean(kind, one, pixel_nm, max_thickness_nm, blur) for kind, (_, one) in shapes.items()
+        kind: _p.fit_mean(kind, one, pixel_nm, max_thickness_nm, blur, around.get(kind))
+        for kind, (_, one) in shapes.items()
     }
     names = _p.amplitude_names(whole)
     criterion = {
@@ -126,7 +137,7 @@ def estimate(
     notes: list[str] = []
     limits = (-max_thickness_nm / 2, max_thickness_nm)
     result, source, taken = None, "none", None
-    particle = _p.particle_edge(kind, whole, pixel_nm, _p.blur_limits(pixel_nm))
+    particle = covered if around else _p.particle_edge(kind, whole, pixel_nm, _p.blur_limits(pixel_nm))
     given = (particle, species, names, pixel_nm, limits, blurs, detection_sigma)
     if gain > LEAST_CHI2_GAIN:
         result, taken, why = _from_profile(kind, batch, covered, *given)
@@ -145,7 +156,8 @@ def estimate(
                 part = _p.pool(
                     distance_nm, np.where(_of(some, segment), 0, -1), species, 1, whole.radius, **reach
                 )
-                first, second, _ = _p.fit_mean(kind, part, pixel_nm, max_thickness_nm)
+                part = replace(part, outer=whole.outer)
+                first, second, _ = _p.fit_mean(kind, part, pixel_nm, max_thickness_nm, None, around.get(kind))
                 if float(first.chi2.sum() - second.chi2.sum()) > LEAST_CHI2_GAIN:
                     own, own_taken, _ = _from_profile(kind, batch, second, *given, some)
                     if own is not None:
@@ -302,6 +314,11 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
     known = source != "none"
     lod = _above(null, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
     own = np.hypot(inflation * fitted.own_std(), SHAPE_PIXELS * pixel_nm)
+    if batch.outer is not None and known:
+        span = (-max_thickness_nm / 2, max_thickness_nm)
+        scanned = mean_and_std(kind, batch, fitted.blur, fitted.amplitude, span, inflation)
+        fitted.local[:, THICKNESS], own = scanned[0], np.hypot(scanned[1], SHAPE_PIXELS * pixel_nm)
+        fitted.local[:, X_IN] = batch.outer[0] - scanned[0]
     n_shared = len(fitted.shared_names)
     if n_shared and fitted.sensitivity.shape[2] == n_shared:
         common = inflation**2 * fitted.common_covariance()
@@ -315,7 +332,8 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
         own = np.where(thin, np.minimum(own, lod / 2), own)
     segment_chi2 = fitted.chi2 / np.maximum(fitted.n_data - fitted.local.shape[1], 1.0)
     if source == "profile":
-        prior, limits = (float(fitted.x_in.mean()), 2 * pixel_nm), (0.0, max_thickness_nm)
+        prior = _p.edge_prior(batch, float(fitted.x_in.mean()), 2 * pixel_nm)
+        limits = (0.0, max_thickness_nm)
         mixed = mixed_segments(segment_chi2)
         fitted.local[:, THICKNESS], of_mean = mean_thickness(kind, batch, fitted, mixed, limits, prior)
         own = np.where(mixed, np.hypot(inflation * of_mean, SHAPE_PIXELS * pixel_nm), own)

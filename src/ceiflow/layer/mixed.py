@@ -57,7 +57,7 @@ def mean_thickness(
     fitted: Fit,
     which: NDArray[np.bool_],
     limits: tuple[float, float],
-    prior_x: tuple[float, float],
+    prior_x: tuple[float, float] | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Mean thickness of some segments whose layer is not of one thickness.
 
@@ -73,7 +73,7 @@ def mean_thickness(
     which : (K,) bool array
     limits : (low, high)
         Of the thickness.
-    prior_x : (mean, sd)
+    prior_x : (mean, sd), optional
         Of the edge positions.
 
     Returns

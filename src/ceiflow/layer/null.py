@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import batch as _batch
-from ceiflow.layer.batch import THICKNESS, Batch, Fit
+from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit
 
 FloatArray = NDArray[np.float64]
 
@@ -22,7 +22,9 @@ def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
     then it is a third of the smallest thickness that is three times its own error.
     """
     if np.any(batch.layered & ~batch.particle):
-        return _std_at(kind, batch, fitted, np.zeros(len(batch.x)))
+        # The levels are those that were found: fitted anew, without a thickness, they would take up the layer
+        # that stands there, and the edge of such a level is what a layer looks like.
+        return _std_at(kind, batch, fitted, np.zeros(len(batch.x)), free_linear=False)
     grid = np.geomspace(0.5 * fitted.blur, 60 * fitted.blur, 10)
     std = np.array([_std_at(kind, batch, fitted, np.full(len(batch.x), t)) for t in grid])
     # The thickness over three times its own error passes 1 at the limit: between two trials, in logarithms.
@@ -38,7 +40,13 @@ def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
     return np.where((excess > 0).any(axis=0), limit / 3.0, np.inf)
 
 
-def _std_at(kind: str, batch: Batch, fitted: Fit, thickness: FloatArray) -> FloatArray:
+def _std_at(
+    kind: str, batch: Batch, fitted: Fit, thickness: FloatArray, free_linear: bool = True
+) -> FloatArray:
     local = fitted.local.copy()
     local[:, THICKNESS] = thickness
-    return _batch.fit(kind, batch, local, fitted.blur, fitted.amplitude, iterations=0).own_std()
+    if batch.outer is not None:
+        local[:, X_IN] = batch.outer[0] - thickness
+    return _batch.fit(
+        kind, batch, local, fitted.blur, fitted.amplitude, iterations=0, free_linear=free_linear
+    ).own_std()

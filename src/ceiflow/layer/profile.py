@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ceiflow.layer import batch as _batch
 from ceiflow.layer.batch import Batch, Fit
+from ceiflow.layer.scan import best_start
 from ceiflow.layer.starts import linear_amplitude, search, start
 
 FloatArray = NDArray[np.float64]
@@ -32,6 +33,9 @@ LEAST_FILLING = 0.1
 #: The shape of pixel and probe is known to some percent of their width: an excess below this share of the
 #: blur (one standard deviation), or of a pixel, is as well explained by an edge of slightly different shape.
 FLOOR_PIXELS, FLOOR_BLURS = 0.25, 0.25
+
+#: The contour of all matter strays from its mean place by so many pixels: it is drawn in a smoothed map.
+OUTLINE_PIXELS = 0.25
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,12 @@ def amplitude_names(batch: Batch) -> tuple[str, ...]:
 
 
 def fit_mean(
-    kind: str, whole: Batch, pixel_nm: float, max_thickness_nm: float, blur_nm: float | None = None
+    kind: str,
+    whole: Batch,
+    pixel_nm: float,
+    max_thickness_nm: float,
+    blur_nm: float | None = None,
+    outline: Fit | None = None,
 ) -> tuple[Fit, Fit, tuple[float, float]]:
     """Mean profile with and without a layer.
 
@@ -198,6 +207,9 @@ def fit_mean(
     kind, whole, pixel_nm, max_thickness_nm
     blur_nm : float, optional
         Of an earlier look: where the search begins.
+    outline : Fit, optional
+        Edge of all matter, where that is what the contour was drawn round: it gives the blur, and where the
+        layer ends.
 
     Returns
     -------
@@ -209,7 +221,7 @@ def fit_mean(
     zero = np.zeros(len(whole.particle))
     common = {"blur_range": blur_limits(pixel_nm)}
     edge, spread, blur = 0.0, 10 * pixel_nm, pixel_nm
-    first = particle_edge(kind, whole, pixel_nm, common["blur_range"])
+    first = outline or particle_edge(kind, whole, pixel_nm, common["blur_range"])
     if first is not None:
         edge, spread, blur = float(first.x_in[0]), 1.5 * pixel_nm, first.blur
         # Pixel, probe and relief are the layer's as well; a layer of several thicknesses, or a thin one,
@@ -232,11 +244,11 @@ def fit_mean(
         free_thickness=False,
         **{**common, **tight},
     )
-    common["prior_x"] = (edge, spread)
+    common["prior_x"] = edge_prior(whole, edge, spread)
     trials = []
     if first is not None:
         guesses = np.unique(np.clip([pixel_nm, 2.5 * pixel_nm, 5.0, 10.0, 20.0], None, max_thickness_nm))
-        begins = [(edge, guess, blur) for guess in guesses]
+        begins = [(edge_start(whole, edge, guess), guess, blur) for guess in guesses]
     else:
         begins = search(kind, whole, edge, pixel_nm, max_thickness_nm, blur_nm)
     for x_in, thickness, blur in begins:
@@ -249,6 +261,40 @@ def fit_mean(
             )
         )  # fmt: skip
     return bare, _best(trials), common["blur_range"]
+
+
+def edge_prior(batch: Batch, edge_nm: float, spread_nm: float) -> tuple[float, float] | None:
+    """What is known of the particle's edge beforehand; nothing where the contour is that of the layer."""
+    return (edge_nm, spread_nm) if batch.outer is None else None
+
+
+def edge_start(batch: Batch, edge_nm: float, thickness_nm: float) -> float:
+    """Where a fit of the particle's edge begins under a layer of some thickness."""
+    return edge_nm if batch.outer is None else batch.outer[0] - thickness_nm
+
+
+def outlined(
+    kind: str, batch: Batch, whole: Batch, matter: Batch, pixel_nm: float
+) -> tuple[Batch, Batch, Fit]:
+    """Batches that know where the layer ends: at the edge of all matter, which its own profile gives.
+
+    Parameters
+    ----------
+    kind : str
+    batch, whole : Batch
+        Segments, and all of them together.
+    matter : Batch
+        The map that the contour was drawn in, all segments together.
+    pixel_nm : float
+
+    Returns
+    -------
+    batch, whole : Batch
+    edge : Fit
+    """
+    edge = particle_edge(kind, matter, pixel_nm, blur_limits(pixel_nm))
+    outer = (float(edge.x_in[0]), OUTLINE_PIXELS * pixel_nm)
+    return replace(batch, outer=outer), replace(whole, outer=outer), edge
 
 
 def blur_limits(pixel_nm: float) -> tuple[float, float]:
@@ -264,7 +310,7 @@ def particle_edge(kind: str, whole: Batch, pixel_nm: float, blur_range: tuple[fl
     pure = whole.particle & ~whole.layered
     if not pure.any():
         return None
-    alone = replace(whole, weight=whole.weight * pure[:, None, None])
+    alone = replace(whole, weight=whole.weight * pure[:, None, None], outer=None)
     zero = np.zeros(len(whole.particle))
     fits = [
         _batch.fit(
@@ -293,11 +339,13 @@ def fit_segments(
     """Edges of every segment at given blur and amplitudes, the better of a start with and without layer."""
     n = len(batch.x)
     limits = _thickness_range(batch, limits, pixel_nm)
-    common = {"prior_x": (float(mean.x_in.mean()), 2 * pixel_nm), "thickness_range": limits}
+    edge = float(mean.x_in.mean())
+    common = {"prior_x": edge_prior(batch, edge, 2 * pixel_nm), "thickness_range": limits}
+    if batch.outer is not None:
+        begin = best_start(kind, batch, mean.blur, amplitude, limits)
+        return _batch.fit(kind, batch, begin, mean.blur, amplitude, **common)
     fits = [
-        _batch.fit(
-            kind, batch, start(n, batch.particle, mean.x_in.mean(), guess), mean.blur, amplitude, **common
-        )
+        _batch.fit(kind, batch, start(n, batch.particle, edge, guess), mean.blur, amplitude, **common)
         for guess in (0.0, max(float(np.median(mean.thickness)), pixel_nm))
     ]
     first, second = fits
@@ -326,7 +374,7 @@ def fit_jointly(
     """Segments together, with one blur and one amplitude per species for all of them."""
     return _batch.fit(
         kind, batch, segments.local, segments.blur, segments.amplitude, shared=("blur", *names),
-        prior_x=(float(segments.x_in.mean()), 2 * pixel_nm),
+        prior_x=edge_prior(batch, float(segments.x_in.mean()), 2 * pixel_nm),
         thickness_range=_thickness_range(batch, limits, pixel_nm),
         blur_range=blur_range,
     )  # fmt: skip

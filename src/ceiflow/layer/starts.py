@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import batch as _batch
+from ceiflow.layer.algebra import solve
 from ceiflow.layer.batch import THICKNESS, X_IN, Batch
 
 FloatArray = NDArray[np.float64]
@@ -38,7 +39,7 @@ def linear_amplitude(kind, batch, local, blur):
         design = np.concatenate([columns[s], layer[..., None]], axis=-1)
         weighted = design * batch.weight[s][..., None]
         normal = np.einsum("kbm,kbn->kmn", weighted, design)
-        amplitude[s] = _batch._solve(normal, np.einsum("kbm,kb->km", weighted, batch.y[s]))[:, -1]
+        amplitude[s] = solve(normal, np.einsum("kbm,kb->km", weighted, batch.y[s]))[:, -1]
     return amplitude
 
 

@@ -14,7 +14,7 @@ from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.lines import line_axis, line_distance, trace_lines
 from ceiflow.layer.mixed import mixed_segments, unresolved_std
-from ceiflow.layer.profile import BIN_PIXELS, Profile, detection_floor_nm
+from ceiflow.layer.profile import BIN_PIXELS, Profile, Species, detection_floor_nm
 from ceiflow.layer.reference import DENSE_PER_NM3
 from ceiflow.layer.segments import Segments, divide, split
 from ceiflow.layer.summary import LIMIT_QUANTILE, Trace
@@ -305,23 +305,13 @@ def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> P
     deepest = float(-np.nanmin(np.where(found.segment_map >= 0, found.distance_nm, np.nan), initial=0.0))
     inner = min(max(INNER_NM, INNER_PIXELS * pixel_nm), max(DEEPEST_SHARE * deepest, 3 * pixel_nm))
     distance, segment = found.distance_nm.ravel(), found.segment_map.ravel()
+    matter = None
     if choice.outline:
-        # The contour goes round the layer as well: distances count from where the particle's own map rises.
+        # The contour goes round the layer as well: the profile has to reach below the particle's own edge.
         longest = settings["max_thickness_nm"]
-        inside = edge_below(distance, segment, choice.species, pixel_nm, min(longest, 0.8 * deepest), longest)
-        profile = estimate(
-            distance + inside,
-            segment,
-            choice.species,
-            len(found.segments),
-            found.segments.radius_nm,
-            pixel_nm,
-            max_thickness_nm=settings["max_thickness_nm"],
-            inner_nm=min(inner, max(deepest - inside, 3 * pixel_nm)),
-            detection_sigma=settings["detection_sigma"],
-        )
-        profile.x_in_nm = profile.x_in_nm - inside
-        return profile
+        below = edge_below(distance, segment, choice.species, pixel_nm, min(longest, 0.8 * deepest), longest)
+        inner = max(inner, min(inner + max(below, 0.0), deepest))
+        matter = Species("matter", choice.values.ravel(), choice.variance.ravel(), particle=True)
     if choice.unmarked:
         outer = settings["max_thickness_nm"]
         return fit_edge(
@@ -339,6 +329,7 @@ def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> P
         detection_sigma=settings["detection_sigma"],
         bin_pixels=settings.get("bin_pixels", BIN_PIXELS),
         before=settings.get("before"),
+        matter=matter,
     )
 
 
