@@ -12,7 +12,7 @@ import pytest
 from test_eels_stages import CONFIG, simulate, write
 
 from ceiflow import eels
-from ceiflow.eels.bins import fit_bins, pool, pool_zones
+from ceiflow.eels.bins import bin_sizes, fit_bins, pool, pool_zones
 from ceiflow.phantom.spectra import Beam
 from ceiflow.report.explorer import poolings, write_explorer
 from ceiflow.signals import store
@@ -80,6 +80,45 @@ def test_pooled_counts_are_sums(study, tmp_path):
     assert pooled.pixel_size_nm == pytest.approx(9.0)
     zones = pool_zones(study["zone"], 3).reshape(4, 10)
     np.testing.assert_array_equal(zones[0], [0, 0, 0, 1, 0, 0, 0, 2, 2, 2])
+
+
+@pytest.mark.parametrize("side", [5, 7, 30])
+def test_pooling_loses_no_pixel(study, tmp_path, side):
+    """The last row and column of bins hold what whole bins leave, and nothing is taken twice."""
+    dark = 0.25
+    pool(study["calibrated"], tmp_path / "pooled.h5", side, dark)
+    for role in ("core_loss", "low_loss"):
+        data = store.open_signal(study["calibrated"], role).read()
+        pooled = store.open_signal(tmp_path / "pooled.h5", role).read()
+        assert pooled.shape[:2] == (-(-12 // side), -(-30 // side))
+        want = data.sum((0, 1), dtype=float) - dark * 12 * 30
+        np.testing.assert_allclose(pooled.sum((0, 1), dtype=float), want, rtol=1e-5, atol=1e-2)
+        corner = data[12 // side * side :, 30 // side * side :]
+        if corner.size:
+            assert pooled[-1, -1].sum() == pytest.approx((corner - dark).sum(dtype=float), rel=1e-5)
+    assert bin_sizes((12, 30), side).sum() == 12 * 30
+    zones = pool_zones(study["zone"], side)
+    assert zones.size == bin_sizes((12, 30), side).size
+
+
+def test_bins_of_a_remainder_have_the_density_of_their_pixels(study):
+    """Also where one low loss stands for all pixels: a bin has had the beam of each of its own."""
+    single = study["folder"] / "single.h5"
+    shutil.copyfile(study["calibrated"], single)
+    with h5py.File(single, "a") as file:
+        data, attributes = file["low_loss/data"][()], dict(file["low_loss/data"].attrs)
+        del file["low_loss/data"]
+        one = file.create_dataset("low_loss/data", data=data.mean((0, 1), keepdims=True))
+        one.attrs.update(attributes)
+    for calibrated in (study["calibrated"], single):
+        found = fit_bins(calibrated, study["edges"], CONFIG, study["zone"], 5)
+        assert found.shape == (3, 6)
+        last = np.arange(18).reshape(3, 6)[-1, 4:]  # two rows of pixels instead of five, all in the particle
+        assert (found.zone[last] == 2).all()
+        values, errors = density(found, last)
+        whole, whole_errors = density(found, np.arange(18).reshape(3, 6)[:-1, 4:].ravel())
+        oxygen = found.elements.index("O")
+        assert abs(values[oxygen] - whole[oxygen]) < 4 * np.hypot(errors[oxygen], whole_errors[oxygen])
 
 
 def unpack(text, name):

@@ -33,7 +33,7 @@ class BinFits:
     Parameters
     ----------
     shape : (rows, columns)
-        Of the bins; pixels beyond the last whole bin are left out.
+        Of the bins; those of the last row and column hold the pixels that are left.
     side, channel_factor : int
         Pixels along a bin's side; channels summed into one.
     energy_eV : (n,) array
@@ -116,33 +116,59 @@ def fit_bins(
     zone = pool_zones(zone, side)
     if side == 1:
         return _fit(calibrated, edges, config, zone, 1, channel_factor)
+    dark = float((config.get("detector") or {}).get("dark") or 0.0)
+    shape = open_signal(calibrated, "core_loss").shape[:2]
     with tempfile.TemporaryDirectory(prefix="ceiflow-") as folder:
         pooled = Path(folder) / "pooled.h5"
-        pool(calibrated, pooled, side)
-        return _fit(pooled, edges, pooled_config(config, side), zone, side, channel_factor)
+        pool(calibrated, pooled, side, dark)
+        found = _fit(pooled, edges, pooled_config(config, side), zone, side, channel_factor)
+    if found.source.low is not None and found.source.low.shared:
+        # One low loss for all pixels: a bin has had that of each of its pixels.
+        pixels = bin_sizes(shape, side)
+        found.zero_loss, found.total = found.zero_loss * pixels, found.total * pixels
+    return found
 
 
 def pool_zones(zone: np.ndarray, side: int) -> np.ndarray:
     """Zone of every bin of side x side pixels, in C order: that of all its pixels, else 0."""
-    rows, columns = (size // side for size in zone.shape)
-    parts = zone[: rows * side, : columns * side].reshape(rows, side, columns, side).swapaxes(1, 2)
-    parts = parts.reshape(rows * columns, side * side)
-    return np.where((parts == parts[:, :1]).all(1), parts[:, 0], 0).astype(np.uint8)
+    least, most = (_per_bin(ends, zone, side) for ends in (np.minimum, np.maximum))
+    return np.where(least == most, least, 0).astype(np.uint8).ravel()
+
+
+def bin_sizes(shape: tuple[int, int], side: int) -> np.ndarray:
+    """(bins,) array: pixels of every bin, in C order; those at the end of a row or column hold what is left."""
+    return _per_bin(np.add, np.ones(shape), side).ravel()
+
+
+def _per_bin(operation: np.ufunc, values: np.ndarray, side: int) -> np.ndarray:
+    """A sum or an extreme of the pixels of each bin; of the first two axes, no pixel left out."""
+    for axis in (0, 1):
+        values = operation.reduceat(values, np.arange(0, values.shape[axis], side), axis=axis)
+    return values
 
 
 def pooled_config(config: Mapping[str, Any], side: int) -> dict[str, Any]:
-    """The configuration with the detector as a sum of side x side pixels has it."""
+    """The configuration with the detector as a sum of side x side pixels has it: its dark level is taken off."""
     changed = copy.deepcopy(dict(config))
     detector = changed.setdefault("detector", {})
-    for name, factor in (("read_noise", float(side)), ("dark", float(side**2))):
-        detector[name] = float(detector.get(name) or 0.0) * factor
+    # Bins of fewer pixels have less of it: there the errors are too large rather than too small.
+    detector["read_noise"] = float(detector.get("read_noise") or 0.0) * side
+    detector["dark"] = 0.0
     return changed
 
 
-def pool(calibrated: Path, output: Path, side: int) -> None:
-    """Write a calibrated file whose pixels are sums of side x side pixels.
+def pool(calibrated: Path, output: Path, side: int, dark: float = 0.0) -> None:
+    """Write a calibrated file whose pixels are sums of side x side pixels, fewer at the ends.
 
     A low loss on another grid than the core loss is kept as it is.
+
+    Parameters
+    ----------
+    calibrated, output : Path
+    side : int
+        Pixels along a bin's side.
+    dark : float
+        Counts a pixel and channel that are no signal, and are taken off.
     """
     roles = [role for role in ("core_loss", "low_loss") if role in read_header(calibrated).roles]
     grid = open_signal(calibrated, "core_loss").shape[:2]
@@ -150,13 +176,12 @@ def pool(calibrated: Path, output: Path, side: int) -> None:
         for role in roles:
             signal = open_signal(calibrated, role)
             step = side if signal.shape[:2] == grid else 1
-            rows, columns = (size // step for size in signal.shape[:2])
+            rows, columns = (-(-size // step) for size in signal.shape[:2])
             data = file.create_dataset(f"{role}/data", (rows, columns, signal.shape[2]), "f4")
             for first in range(0, rows, BLOCK_ROWS):
                 last = min(first + BLOCK_ROWS, rows)
-                block = signal.read(rows=slice(first * step, last * step))[:, : columns * step]
-                parts = block.reshape(last - first, step, columns, step, -1)
-                data[first:last] = parts.sum((1, 3), dtype=np.float64)
+                block = signal.read(rows=slice(first * step, min(last * step, signal.shape[0])))
+                data[first:last] = _per_bin(np.add, block.astype(np.float64) - dark, step)
             if signal.pixel_size_nm is not None:
                 data.attrs["pixel_size_nm"] = signal.pixel_size_nm * step
             data.attrs["energy_offset_eV"] = signal.energy_offset_eV

@@ -86,12 +86,10 @@ def poolings(calibrated: Path, config: Mapping[str, Any], largest: int) -> Itera
     widest = max(int(WIDEST_CHANNEL_EV / core.energy_scale_eV + 1e-6), 1)
     factors = [factor for factor in (1, 2, 4, 8) if factor <= widest] or [1]
     for side in range(1, max(rows, columns) + 1):
-        if side > min(rows, columns):
-            break
         for factor in factors:
-            cells = (rows // side) * (columns // side) * (channels // factor)
+            cells = -(-rows // side) * -(-columns // side) * (channels // factor)
             bits = max(0.5 * math.log2(max(_NOISE * mean * side**2 * factor, 1.0)), 0.5)
-            if cells * bits / 8 * _BASE64 + _RESERVE <= largest or side == min(rows, columns):
+            if cells * bits / 8 * _BASE64 + _RESERVE <= largest or side == max(rows, columns):
                 yield side, factor
 
 
