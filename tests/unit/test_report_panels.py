@@ -5,7 +5,7 @@ import pytest
 
 from ceiflow.progress import Progress
 from ceiflow.report import evidence, index
-from ceiflow.report.panels import finding, outcome
+from ceiflow.report.findings import finding, outcome
 from ceiflow.report.results import CellResults, Results
 from ceiflow.study.panels import Panel, criteria, panels
 

@@ -13,6 +13,9 @@ from ceiflow.errors import StudyError
 from ceiflow.report.closing import closing_text
 from ceiflow.study import module_digest, validate
 from ceiflow.figures.names import STUDY_FIGURES
+from ceiflow.figures.slots import slots
+from ceiflow.figures.tables import groups, rows
+from ceiflow.report.results import MODALITY_NAMES
 from ceiflow.study.config import read_yaml
 from ceiflow.study.measurements import IMAGE_MODALITIES
 from ceiflow.study.panels import criteria, panels
@@ -76,7 +79,11 @@ TABLES = [
     "heterogeneity",
     "planning",
 ]
-PANELS = criteria(panels(STUDY.cells, STUDY.acquisitions, config["claims"]))
+STUDY_PANELS = panels(STUDY.cells, STUDY.acquisitions, config["claims"])
+PANELS = criteria(STUDY_PANELS)
+SHEET = rows(STUDY.cells)
+# One figure for each example of a panel, whose acquisition is chosen when all are measured.
+PANEL_FIGURES = {place.name: place for place in slots(STUDY_PANELS, groups(SHEET, SHEET), STUDY.acquisitions)}
 ROOMS = ["signals", "eels", "images", "layer", "statistics", "figures", "report"]
 DEMO_DESIGN = workflow.source_path("../../config/demo/design.yaml")
 RETRIEVED = {item["path"]: item for item in config["retrieve"]["files"]}
@@ -214,12 +221,24 @@ def cell_sheet_rows(wildcards):
     return SHEET_ROWS.get(wildcards.cell, [])
 
 
-def caption_of(figure):
+def caption_of(figure, words=None):
     """A figure's caption: with its numbers, as written beside it, once it is there; before that the words."""
     made = Path.cwd() / workflow.pathvars.get("results") / "figures" / "captions" / f"{figure}.rst"
     # Rules from afar take no caption from this machine.
     local = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).is_dir()
-    return str(made) if local and made.is_file() else f"../report/{figure}.rst"
+    return str(made) if local and made.is_file() else f"../report/{words or figure}.rst"
+
+
+def in_report(figure):
+    """A panel's figure with its place in Snakemake's report: the reader's question, and what it shows."""
+    place = PANEL_FIGURES[figure]
+    shown = {"panel": place.panel.name if place.panel else "other", "cells": place.group}
+    return report(
+        f"<results>/figures/{figure}.svg",
+        category=place.question,
+        labels=shown | {"figure": MODALITY_NAMES.get(place.modality, "all compared")},
+        caption=caption_of(figure, "panel"),
+    )
 
 
 def retrieved_file(wildcards):

@@ -77,6 +77,40 @@ rule plot_study:
         "../scripts/plot_study.py"
 
 
+rule plot_panels:
+    """The panels' examples as figures for a journal, each with the numbers in it."""
+    input:
+        tables=collect("<results>/tables/{table}.tsv", table=TABLES),
+        config="<results>/study/config.yaml",
+        sheet=config["cells"],
+        words=workflow.source_path("../report/panel.rst"),
+        # Through these, whatever is drawn of any acquisition.
+        cells=collect("<results>/reports/cells/{cell}.html", cell=CELLS),
+    output:
+        [in_report(figure) for figure in PANEL_FIGURES],
+        collect(
+            "<results>/figures/{figure}.{kind}",
+            figure=[*PANEL_FIGURES],
+            kind=["png", "tsv"],
+        ),
+        collect("<results>/figures/captions/{figure}.rst", figure=[*PANEL_FIGURES]),
+    log:
+        "<logs>/plot_panels/study.log",
+    benchmark:
+        "<benchmarks>/plot_panels/study.tsv"
+    conda:
+        "../../envs/base.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(1000),  # one figure at a time
+    params:
+        dpi=config["report"]["dpi"],
+        names=[*PANEL_FIGURES],
+        code=module_digest("ceiflow.figures", "ceiflow.report"),
+    script:
+        "../scripts/plot_panels.py"
+
+
 rule record_provenance:
     """The configuration that ran, versions, inputs and seeds."""
     input:
@@ -216,7 +250,7 @@ rule write_manifest:
         collect("<results>/tables/{table}.tsv", table=TABLES),
         collect(
             "<results>/figures/{figure}.{kind}",
-            figure=STUDY_FIGURES,
+            figure=[*STUDY_FIGURES, *PANEL_FIGURES],
             kind=["svg", "png", "tsv"],
         ),
         "<results>/study/config.yaml",

@@ -136,7 +136,7 @@ def pool_zones(zone: np.ndarray, side: int) -> np.ndarray:
 
 
 def bin_sizes(shape: tuple[int, int], side: int) -> np.ndarray:
-    """(bins,) array: pixels of every bin, in C order; those at the end of a row or column hold what is left."""
+    """(bins,) array: pixels of every bin, in C order; the last of a row or column holds what is left."""
     return _per_bin(np.add, np.ones(shape), side).ravel()
 
 
@@ -148,7 +148,7 @@ def _per_bin(operation: np.ufunc, values: np.ndarray, side: int) -> np.ndarray:
 
 
 def pooled_config(config: Mapping[str, Any], side: int) -> dict[str, Any]:
-    """The configuration with the detector as a sum of side x side pixels has it: its dark level is taken off."""
+    """The configuration with the detector as a sum of side x side pixels has it, the dark level taken off."""
     changed = copy.deepcopy(dict(config))
     detector = changed.setdefault("detector", {})
     # Bins of fewer pixels have less of it: there the errors are too large rather than too small.

@@ -20,10 +20,17 @@ VERDICTS = {
 
 
 def interval_text(claim: dict) -> str:
-    """Estimate, interval and unit of a claim as text."""
+    """Estimate, interval and unit of a claim as text; an upper limit where every value is below detection."""
+    if all_below(claim):
+        return f"< {with_interval(claim['ci_high'], None, None, claim.get('unit', ''))}"
     return with_interval(
         claim.get("estimate"), claim.get("ci_low"), claim.get("ci_high"), claim.get("unit", "")
     )
+
+
+def all_below(claim: dict) -> bool:
+    """Whether every acquisition is below its detection limit, so that there is an upper limit and no mean."""
+    return number(claim.get("censored_fraction")) == 1 and not np.isnan(number(claim.get("ci_high")))
 
 
 def references(claim: dict) -> list[float]:
@@ -101,7 +108,9 @@ def _row(axes: Axes, claim: dict) -> None:
     whisker = [left if np.isnan(low) else low, right if np.isnan(high) else high]
     if not (np.isnan(low) and np.isnan(high)):
         axes.plot(whisker, [0, 0], color=colour, linewidth=1.8, solid_capstyle="butt")
-    if not np.isnan(value):
+    if all_below(claim):
+        axes.plot(high, 0, "<", markersize=5.5, color="white", markeredgecolor=colour, markeredgewidth=1.2)
+    elif not np.isnan(value):
         axes.plot(value, 0, "o", markersize=5.5, color=colour, markeredgecolor="white", markeredgewidth=0.6)
     unit = unit_name(claim.get("unit", ""))
     if unit:

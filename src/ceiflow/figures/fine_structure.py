@@ -181,36 +181,33 @@ def carbon_zone(content: Mapping[str, Any]) -> Figure:
     content : mapping
         fine_structure.json.
     """
-    zones = {name: zone for name, zone in (content.get("carbon") or {}).items()}
-    if not zones:
+    name, zone = shown_zone(content)
+    if not zone:
         return style.nothing("The range of this acquisition does not hold C K with room below it.")
-    name = "layer" if "layer" in zones and not zones["layer"]["reason"] else next(iter(zones))
-    zone = zones[name]
+    energy = np.asarray(zone["energy_eV"], float) - zone["shift_eV"]
+    counts, background, model = (np.asarray(zone[key], float) for key in ("counts", "background", "model"))
+    shown = (energy > RANGE_EV[0]) & (energy < RANGE_EV[1])
+    top = float(np.max((model - background)[shown]))
+    # An edge within the noise of a channel would be a picture of noise.
+    if zone["reason"] and top < 2 * np.sqrt(np.median(np.maximum(counts[shown], 1.0))):
+        return style.nothing(f"{_named(name)}: {zone['reason']}.")
     figure = style.new_figure(style.ONE_COLUMN_MM, 80.0)
     main, rest = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    energy = np.asarray(zone["energy_eV"], float) - zone["shift_eV"]
-    background = np.asarray(zone["background"], float)
-    main.plot(
-        energy, np.asarray(zone["counts"], float) - background, color="#9a9a9a", linewidth=0.7, label="counts"
-    )
-    main.plot(
-        energy, np.asarray(zone["model"], float) - background, color=style.BLACK, linewidth=0.9, label="model"
-    )
+    main.plot(energy, counts - background, color="#9a9a9a", linewidth=0.7, label="counts")
+    main.plot(energy, model - background, color=style.BLACK, linewidth=0.9, label="model")
     for species, values in zone["parts"].items():
         part = np.asarray(values, float)
         if part.max() > 0:
             colour = SPECIES_COLOURS.get(species, style.GREEN)
             main.plot(energy, part, color=colour, linewidth=0.8, label=SPECIES_NAMES.get(species, species))
     main.set_xlim(*RANGE_EV)
-    shown = (energy > RANGE_EV[0]) & (energy < RANGE_EV[1])
-    top = float(np.max((np.asarray(zone["model"], float) - background)[shown]))
     main.set_ylim(-0.15 * top, 1.3 * top)
     _bands(main)
     from ceiflow.figures.spectra import short_count
 
     main.yaxis.set_major_formatter(lambda value, _: short_count(value))
     main.set_ylabel("Counts above\nbackground")
-    main.set_title(f"{name} zone", weight="bold")
+    main.set_title(_named(name), weight="bold")
     figure.legend(*main.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     rest.axhspan(-2, 2, color="#e9e9e9", linewidth=0)
     rest.plot(energy, zone["residual_sigma"], color=style.BLACK, linewidth=0.6)
@@ -222,10 +219,49 @@ def carbon_zone(content: Mapping[str, Any]) -> Figure:
         main.annotate(
             zone["reason"], (0.02, 0.62), xycoords="axes fraction", color=style.VERMILLION, fontsize=6
         )
-    shares = ", ".join(f"{s} {f:.2f}" for s, f in zip(zone["species"], zone["fraction"], strict=True))
-    return style.describe(
-        figure, f"Carbon K edge of zone {name} with its species: {shares}. {zone['reason']}"
+    shares = ", ".join(
+        f"{SPECIES_NAMES.get(species, species)} {share:.2f}"
+        for species, share in zip(zone["species"], zone["fraction"], strict=True)
     )
+    reason = f" {zone['reason']}." if zone["reason"] else ""
+    return style.describe(figure, f"Carbon K edge of the {_named(name)}, shares of carbon: {shares}.{reason}")
+
+
+def _named(zone: str) -> str:
+    return "whole view" if zone == "all" else zone
+
+
+def shown_zone(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The zone whose C K is shown: the layer where it can be read, else the first; empty without C K."""
+    zones = content.get("carbon") or {}
+    if not zones:
+        return "", {}
+    name = "layer" if "layer" in zones and not zones["layer"]["reason"] else next(iter(zones))
+    return name, zones[name]
+
+
+def edge_rows(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, object]]:
+    """Numbers behind `carbon_edges`: mean edges with their errors by group and energy."""
+    found: list[dict[str, object]] = []
+    for name, zones in groups.items():
+        if usable := [zone for zone in zones if not zone.get("reason")]:
+            for energy, value, error in zip(GRID_EV, *pooled(usable), strict=True):
+                found.append(
+                    {
+                        "part": "carbon K edge",
+                        "group": name,
+                        "cells": len(usable),
+                        "energy_eV": energy,
+                        "value": value,
+                        "se": error,
+                    }
+                )
+            for index, zone in enumerate(usable, 1):
+                columns = (zone[key] for key in ("species", "fraction", "low", "high"))
+                for species, share, low, high in zip(*columns, strict=True):
+                    row = {"part": "species", "group": name, "cells": 1, "cell": index, "species": species}
+                    found.append({**row, "value": share, "low": low, "high": high})
+    return found
 
 
 def mapped(maps_h5: str | Path, species: str) -> bool:

@@ -86,11 +86,11 @@ def draw_study(
         written += [style.save(figure, Path(folder) / f"{name}.{kind}", dpi) for kind in formats]
         written.append(write_table(figure_table(name, read), Path(folder) / f"{name}.tsv"))
         if captions and name in captions:
-            written.append(_caption(captions[name], style.description(figure), Path(folder), name))
+            written.append(write_caption(captions[name], style.description(figure), Path(folder), name))
     return written
 
 
-def _caption(words: str, numbers: str, folder: Path, name: str) -> Path:
+def write_caption(words: str, numbers: str, folder: Path, name: str) -> Path:
     """A caption for Snakemake's report, which reads it as a template: nothing from data may be one."""
     plain = numbers.replace("{", "(").replace("}", ")")
     plain = re.sub(r"([\\*`_|<>:.])", r"\\\1", plain)

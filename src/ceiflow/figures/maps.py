@@ -174,8 +174,36 @@ def _words(maps: Maps, panels: list) -> str:
     return f"{what} of {where}; 1st to 99th percentile: {ranges}."
 
 
+Profile = tuple[np.ndarray, np.ndarray, np.ndarray]
+REACH_NM = (-40.0, 40.0)
+
+
+def profile_values(
+    maps: Maps, reach_nm: tuple[float, float] = REACH_NM
+) -> tuple[dict[str, Profile], np.ndarray]:
+    """Distance to the surface, mean and standard error of each element, and the ends of the bins; in nm.
+
+    No element where no surface was found.
+    """
+    names = [name for name in maps.elements if np.isfinite(maps.values[name]).any()]
+    distance = maps.distance_nm
+    if distance is None or not np.isfinite(distance).any() or not names:
+        return {}, np.zeros(0)
+    good = np.isfinite(distance) & np.any([np.isfinite(maps.values[name]) for name in names], axis=0)
+    if maps.zone is not None:
+        good &= maps.zone != EXCLUDED
+    low = max(reach_nm[0], float(distance[good].min())) if good.any() else reach_nm[0]
+    high = min(reach_nm[1], float(distance[good].max())) if good.any() else reach_nm[1]
+    step = max(maps.pixel_size_nm or 1.0, (high - low) / 60)
+    edges = np.arange(np.floor(low / step) * step, high + 1.5 * step, step)
+    profiles = {
+        name: _binned(distance, maps.values[name], maps.errors.get(name), good, edges) for name in names
+    }
+    return profiles, edges
+
+
 @style.styled
-def normal_profile(maps_h5: str | Path, reach_nm: tuple[float, float] = (-40.0, 40.0)) -> Figure:
+def normal_profile(maps_h5: str | Path, reach_nm: tuple[float, float] = REACH_NM) -> Figure:
     """Mean of each element against the distance to the surface, with standard errors.
 
     Parameters
@@ -186,17 +214,10 @@ def normal_profile(maps_h5: str | Path, reach_nm: tuple[float, float] = (-40.0, 
         How far inside and outside is shown.
     """
     maps = read_maps(maps_h5)
-    names = [name for name in maps.elements if np.isfinite(maps.values[name]).any()]
-    distance = maps.distance_nm
-    if distance is None or not np.isfinite(distance).any() or not names:
+    profiles, edges = profile_values(maps, reach_nm)
+    names = list(profiles)
+    if not names:
         return style.nothing("No surface was found, so there is no profile along its normal.")
-    good = np.isfinite(distance) & np.any([np.isfinite(maps.values[name]) for name in names], axis=0)
-    if maps.zone is not None:
-        good &= maps.zone != EXCLUDED
-    low = max(reach_nm[0], float(distance[good].min())) if good.any() else reach_nm[0]
-    high = min(reach_nm[1], float(distance[good].max())) if good.any() else reach_nm[1]
-    step = max(maps.pixel_size_nm or 1.0, (high - low) / 60)
-    edges = np.arange(np.floor(low / step) * step, high + 1.5 * step, step)
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = style.new_figure(style.TWO_COLUMNS_MM, 12.0 + 30.0 * lines)
@@ -206,7 +227,7 @@ def normal_profile(maps_h5: str | Path, reach_nm: tuple[float, float] = (-40.0, 
             axes.set_visible(False)
             continue
         name = names[index]
-        centre, mean, error = _binned(distance, maps.values[name], maps.errors.get(name), good, edges)
+        centre, mean, error = profiles[name]
         colour = style.element_colour(name, index)
         axes.axvspan(edges[0], 0.0, color="#efefef", linewidth=0, zorder=0)
         axes.axvline(0.0, color=style.GREY, linewidth=0.6)

@@ -25,6 +25,7 @@ ENDPOINT_NAMES = {
     "oxygen_prepeak_ratio": "O K pre-peak ratio",
     "dose_e_per_A2": "dose",
     "dose_over_critical": "dose / critical dose",
+    "reduced_skin_nm": "depth of the reduced skin",
 }
 # Light elements first, as they stand in a spectrum.
 BY_NUMBER = "Li B C N O F Na Mg Al Si P S Ca Ti V Cr Mn Fe Co Ni Cu La"
@@ -32,6 +33,13 @@ BY_NUMBER = "Li B C N O F Na Mg Al Si P S Ca Ti V Cr Mn Fe Co Ni Cu La"
 FAILED_COLUMNS = ["qc_status", "qc_reason"]
 UNIT_NAMES = {"nm": "nm", "nm^-2": "nm⁻²", "e/A^2": "e Å⁻²", "1": ""}
 METALS = {"mn": "Mn", "co": "Co", "ni": "Ni"}
+METAL_NAMES = {
+    "l3_l2_ratio": "L3/L2 ratio",
+    "l3_l2_ratio_change": "L3/L2 ratio, surface minus bulk",
+    "l3_shift_eV": "L3 shift, surface minus bulk",
+    "l3_o_k_separation_eV": "distance of L3 to O K",
+    "l3_o_k_separation_change_eV": "distance of L3 to O K, surface minus bulk",
+}
 
 
 def rows(table: Table) -> Rows:
@@ -91,9 +99,14 @@ def endpoint_name(endpoint: str) -> str:
         return f"{endpoint.split('_')[2]} atomic fraction"
     if endpoint.startswith("carbon_fraction_"):
         return f"carbon as {endpoint.split('_', 2)[2]}"
+    for kind, word in (("oxygen", "oxygen"), ("lithium", "lithium")):
+        if endpoint.startswith(f"{kind}_fraction_"):
+            return f"{word} as {endpoint.split('_', 2)[2].replace('_', ' ')}"
+    if endpoint.startswith("interface_position_"):
+        return f"position of the {endpoint.split('_')[2]} interface"
     metal, _, rest = endpoint.partition("_")
     if metal in METALS:
-        return f"{METALS[metal]} " + {"l3_l2_ratio": "L3/L2 ratio"}.get(rest, rest)
+        return f"{METALS[metal]} " + METAL_NAMES.get(rest, rest.replace("_", " "))
     return endpoint.replace("_", " ")
 
 
@@ -126,6 +139,11 @@ def figures3(value: object) -> str:
         return f"{amount:.2e}".replace("-", "−")
     digits = max(0, 2 - math.floor(math.log10(abs(amount))))
     return f"{amount:.{digits}f}".replace("-", "−")
+
+
+def percent(share: object) -> str:
+    """A share of one as a percentage; "–" where there is none."""
+    return "–" if not known(share) else f"{100 * number(share):.0f}\u00a0%"
 
 
 def plain(value: object) -> str:
@@ -168,7 +186,8 @@ def group_words(text: str) -> str:
 
 def group_of(cell: Mapping[str, str], columns: Iterable[str] = ("condition", "electrode", "state")) -> str:
     """The name of the group a cell is shown in: its condition, electrode and, where known, state."""
-    return " · ".join(cell[column] for column in columns if cell.get(column)) or "no condition"
+    named = (cell[column].replace("_", " ") for column in columns if cell.get(column))
+    return " · ".join(named) or "no condition"
 
 
 def condition_rank(condition: str) -> tuple[int, str]:

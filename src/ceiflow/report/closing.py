@@ -24,7 +24,8 @@ def closing_text(results: Path) -> str:
     """
     lines = []
     for claim in read_table(results / "tables" / "claims.tsv"):
-        lines.append(f"  {claim['verdict']:<12} {claim['claim_id']}: {claim['reason']}")
+        # What decides; the steps that led there stand on the page.
+        lines.append(f"  {claim['verdict']:<12} {claim['claim_id']}: {claim['reason'].split('; ')[0]}")
     failed = [
         row for row in read_table(results / "tables" / "acquisitions.tsv") if row["qc_status"] == "failed"
     ]

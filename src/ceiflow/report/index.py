@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ceiflow.figures.names import STUDY_FIGURES
+from ceiflow.figures.slots import study_order
 from ceiflow.figures.tables import figures3, known
 from ceiflow.report import html
 from ceiflow.report.html import Column, Markup, counted, join, paragraph, tag
 from ceiflow.report.pages import write_page
+from ceiflow.report.panels import study_slots
 from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
-from ceiflow.report.study import SYMBOLS, study_order, subject
+from ceiflow.report.study import SYMBOLS, subject
 
 TABLES = {
     "claims": "one row a claim: estimate, interval, verdict and what it rests on",
@@ -56,7 +58,7 @@ def write_index(results: Results, page: str | Path) -> None:
         paragraph(
             "Each as SVG and PNG at the width of one or two columns (89 or 183 mm), and the numbers in it."
         ),
-        tag("ul", *_figures()),
+        tag("ul", *_figures(results)),
         html.heading("Tables", 2, "tables"),
         tag("ul", *_tables(results)),
         html.heading("Notebooks and records", 2, "notebooks"),
@@ -120,12 +122,17 @@ def _thickness(results: Results, row: dict) -> str:
     return f"< {figures3(measured['lod'])} nm" if known(measured.get("lod")) else ""
 
 
-def _figures() -> Iterable[Markup]:
-    for name in STUDY_FIGURES:
+def _figures(results: Results) -> Iterable[Markup]:
+    named = {name: FIGURES.get(name, name.replace("_", " ")) for name in STUDY_FIGURES}
+    for place in study_slots(results):
+        panel = f"Panel {place.panel.name}, " if place.panel else ""
+        kind = MODALITY_NAMES.get(place.modality, "all compared")
+        named[place.name] = f"{panel}{place.group}, {kind}"
+    for name, words in named.items():
         kinds = []
         for kind in ("svg", "png", "tsv"):
             kinds += [" · " if kinds else "", html.link(kind.upper(), f"../figures/{name}.{kind}")]
-        yield tag("li", f"{FIGURES.get(name, name.replace('_', ' '))}: ", join(*kinds))
+        yield tag("li", f"{words}: ", join(*kinds))
 
 
 def _tables(results: Results) -> Iterable[Markup]:

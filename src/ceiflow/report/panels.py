@@ -2,84 +2,85 @@
 
 from __future__ import annotations
 
-import re
+import math
 
-from ceiflow.figures import fine_structure, folders, maps, style
-from ceiflow.figures.claims import interval_text
-from ceiflow.figures.names import ACQUISITION_FIGURES
-from ceiflow.figures.tables import endpoint_name, figures3, known, number, plain, read_json, unit_name
+from ceiflow.figures import folders, maps, style
+from ceiflow.figures.slots import CARBON_EDGE, Slot, slots
+from ceiflow.figures.tables import (
+    endpoint_name,
+    figures3,
+    known,
+    number,
+    unit_name,
+)
 from ceiflow.report import html
+from ceiflow.report.carbon import carbon_parts, page_of
 from ceiflow.report.cell import CAPTIONS
+from ceiflow.report.findings import finding, outcome
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
-from ceiflow.report.results import MODALITY_NAMES, SPECTRA, Results
+from ceiflow.report.results import MODALITY_NAMES, Results
 from ceiflow.study.panels import Panel
 from ceiflow.study.panels import panels as study_panels
 
 # Images of the panels share this, so that the page stays below five megabytes.
 PANEL_BUDGET_KB = 2600.0
 MOST_PANELS = 36
-MODALITIES = ("hrtem", "tem", "adf", "eels_si")
+# Values of a cell that are listed one by one; of more, the range.
+MOST_VALUES = 6
 OUTCOMES = {"reached": "✔", "refuted": "✘", "cannot tell": "?"}
-CARBON_ZONES = ("layer", "surface", "all")
-CARBON_CAPTION = (
-    "Carbon K edge by condition, one acquisition a cell: of the layer, else of the surface or of all that is "
-    "there; aligned, without background, with 95 % bands; below: the difference; beside: the species."
+READING = (
+    "How to read them. Image: outer and inner edge of the layer, coloured by its thickness; dotted where "
+    "bare, dashed where nothing could be measured. Trace: thickness along the surface with one standard "
+    "deviation; "
+    "grey: below the detection limit; marks at the foot: bare, not measured, or no limit known."
 )
-# How reasons name the cells of a panel.
-_CELLS = re.compile(r"(?:with )?cell_id=[^\s;,()]+")
+
+
+def study_slots(results: Results) -> list[Slot]:
+    """Places of all examples, on the page and in files."""
+    found = study_panels(results.sheet, results.acquisitions, results.config.get("claims") or [])
+    return slots(found, results.groups, results.acquisitions)
+
+
+def is_carbon_edge(panel: Panel | None) -> bool:
+    """Whether a panel is about the carbon K edge, and so shows spectra instead of a layer."""
+    return panel is not None and panel.name == CARBON_EDGE
 
 
 def panels(results: Results, explorer: bool = True) -> Block:
     """The study's panels in its order, each with its finding; then every other group of cells."""
-    found = study_panels(results.sheet, results.acquisitions, results.config.get("claims") or [])
+    places = study_slots(results)
     verdicts = {row["claim_id"]: row for row in results.table("panels")}
-    shown = [(panel, _examples(results, panel)) for panel in found]
-    told = {cell for panel in found for cell in (*panel.cells, *panel.compared)}
-    rest = [group for group in sorted(results.groups, key=study_order) if not told & {*results.groups[group]}]
-    more = {
-        (group, modality): example
-        for group in rest
-        for modality in MODALITIES
-        if (example := results.representative(results.groups[group], modality)) is not None
-    }
-    count = sum(len(examples) for _, examples in shown) + len(more)
-    limit = min(230.0, PANEL_BUDGET_KB / max(1.8 * min(count, MOST_PANELS), 1.0))
-    room = MOST_PANELS
+    found = study_panels(results.sheet, results.acquisitions, results.config.get("claims") or [])
+    examples = [(place, example) for place in places if (example := _example(results, place)) is not None]
+    limit = min(230.0, PANEL_BUDGET_KB / max(1.8 * min(len(examples), MOST_PANELS), 1.0))
+    shown = examples[:MOST_PANELS]
     parts: list[Markup | None] = [_overview(found, verdicts)] if found else []
-    for panel, examples in shown:
-        parts += _study_panel(results, panel, examples[:room], verdicts, limit, explorer)
-        room = max(room - len(examples), 0)
-    for group in rest:
-        parts += [html.heading(group, 3), _group_line(results, results.groups[group])]
-        own = [example for key, example in more.items() if key[0] == group]
-        for example in own[:room]:
-            parts += _panel(results, example, limit, explorer)
-        room = max(room - len(own), 0)
+    parts.append(paragraph(READING, class_="soft") if shown else None)
+    for panel in found:
+        own = [item for item in shown if item[0].panel is panel or item[0].panel == panel]
+        files = [place for place in places if place.panel == panel]
+        parts += _study_panel(results, panel, own, files, verdicts, limit, explorer)
+    told = {cell for panel in found for cell in (*panel.cells, *panel.compared)}
+    others = dict.fromkeys(place.group for place in places if place.panel is None)
+    for group in [*others, *(name for name in results.groups if name not in others)]:
+        if told & {*results.groups[group]}:
+            continue
+        own = [item for item in shown if item[0].panel is None and item[0].group == group]
+        files = [place for place in places if place.panel is None and place.group == group]
+        parts += [html.heading(group, 3), _group_line(results, results.groups[group]), _files(files)]
+        for place, example in own:
+            parts += _panel(results, place, example, limit, explorer)
         if not own:
             parts.append(paragraph("No acquisition of this group could be analysed.", class_="soft"))
-    if count > MOST_PANELS:
-        text = f"{counted(count - MOST_PANELS, 'further panel')} stand on the pages of the cells."
+    if len(examples) > MOST_PANELS:
+        text = f"{counted(len(examples) - MOST_PANELS, 'further example')} stand on the pages of the cells."
         parts.append(paragraph(text, class_="soft"))
     return block(*parts)
 
 
-def _examples(results: Results, panel: Panel) -> list[dict]:
-    """One acquisition for each group and kind of signal of a panel; all kinds of its own, else none."""
-    found = []
-    for group in sorted(results.groups, key=study_order):
-        for cells in (panel.cells, panel.compared):
-            own = [cell for cell in results.groups[group] if cell in cells]
-            kinds = [results.representative(own, modality) for modality in panel.modalities] if own else []
-            found += [example for example in kinds if example is not None]
-    return found
-
-
-def outcome(panel: Panel, verdicts: dict[str, dict]) -> str:
-    """`reached`, `refuted` or `cannot tell`: refuted by one criterion, reached by all."""
-    said = [verdicts.get(claim["id"], {}).get("verdict", "cannot tell") for claim in panel.claims]
-    if "refuted" in said:
-        return "refuted"
-    return "reached" if said and all(verdict == "supported" for verdict in said) else "cannot tell"
+def _example(results: Results, place: Slot) -> dict | None:
+    return results.representative([*place.cells], place.modality) if place.modality else None
 
 
 def _badge(panel: Panel, verdicts: dict[str, dict]) -> Markup:
@@ -101,7 +102,8 @@ def _overview(found: list[Panel], verdicts: dict[str, dict]) -> Markup:
 def _study_panel(
     results: Results,
     panel: Panel,
-    examples: list[dict],
+    examples: list[tuple[Slot, dict]],
+    files: list[Slot],
     verdicts: dict[str, dict],
     limit: float,
     explorer: bool,
@@ -111,79 +113,90 @@ def _study_panel(
         html.heading(f"{panel.name} · {panel.title}", 3, f"panel-{panel.name}"),
         paragraph(tag("strong", panel.question), " ", _badge(panel, verdicts)),
         tag("ul", *(tag("li", text) for text in findings)) if findings else None,
-        _group_line(results, panel.cells),
+        _values(results, panel) if findings else _group_line(results, panel.cells),
+        _files(files),
     ]
     if not findings:
         text = "There is nothing to compare it with, so that no criterion can be held against it."
         parts.append(paragraph(text, class_="soft"))
-    stated = f"Panel {panel.name}, {outcome(panel, verdicts)}: {' '.join(findings)}".strip()
-    carbon_edge = panel.name == "2e"
-    if carbon_edge and examples:
-        drawn = fine_structure.carbon_edges(_carbon(results, panel))
-        words = f"{stated} {style.description(drawn)}"
-        parts.append(html.figure(drawn, CARBON_CAPTION, limit_kb=limit, alt=words))
-    for example in examples:
-        parts += _panel(results, example, limit, explorer, stated, carbon_edge)
+    if is_carbon_edge(panel):
+        parts += carbon_parts(results, panel, examples, limit, f"Panel {panel.name}")
+    else:
+        for place, example in examples:
+            words = f"Panel {panel.name}, {outcome(panel, verdicts)}."
+            parts += _panel(results, place, example, limit, explorer, words)
     if not examples:
         parts.append(paragraph("No acquisition of this panel could be analysed.", class_="soft"))
     return parts
 
 
-def _carbon(results: Results, panel: Panel) -> dict[str, list[dict]]:
-    """The carbon K edge of one acquisition of each cell: of its layer, else of the particle's surface."""
-    found: dict[str, list[dict]] = {}
-    for cells in (panel.compared, panel.cells):
-        for cell in cells:
-            for row in sorted(results.analysed([cell]), key=lambda row: row["modality"]):
-                if row["modality"] not in SPECTRA:
-                    continue
-                zones = read_json(results.source(row) / "fine_structure.json").get("carbon") or {}
-                usable = [zones[name] for name in CARBON_ZONES if zones.get(name, {}).get("reason") == ""]
-                if usable:
-                    found.setdefault(row.get("condition") or _condition(results, cell), []).append(usable[0])
-                    break
-    return found
-
-
-def _condition(results: Results, cell: str) -> str:
-    return next((row["condition"] for row in results.sheet if row["cell_id"] == cell), cell)
-
-
-def finding(claim: dict, row: dict) -> str:
-    """What was found on one criterion, in one sentence with its numbers."""
-    name = endpoint_name(claim["endpoint"])
-    name = name[:1].upper() + name[1:]
-    unit = unit_name(row.get("unit", ""))
-    if claim["kind"] == "absence":
-        against = (
-            f"above {plain(claim['margin'])} nm in at most {claim['max_prevalence']:.0%} of the surface seen"
+def _values(results: Results, panel: Panel) -> Markup:
+    """What every acquisition of every cell says on the panel's criteria."""
+    chosen = [row for row in results.sheet if row["cell_id"] in (*panel.cells, *panel.compared)]
+    columns = [
+        Column("Cell", lambda row: html.link(row["cell_id"], f"cells/{row['cell_id']}.html"), "name"),
+        Column("Condition", "condition"),
+        Column("State", "state"),
+    ]
+    for claim in panel.claims:
+        unit = next((row["unit"] for row in results.measurements if row["endpoint"] == claim["endpoint"]), "")
+        printed = f" ({unit_name(unit)})" if unit_name(unit) else ""
+        name = endpoint_name(claim["endpoint"])
+        columns.append(
+            Column(
+                f"{name[:1].upper()}{name[1:]}{printed}",
+                lambda row, claim=claim: _listed(results, row["cell_id"], claim),
+            )
         )
-    elif claim["kind"] == "interval":
-        against = f"{plain(claim['low'])} to {plain(claim['high'])} {unit}".rstrip()
-    else:
-        against = "a difference greater than zero"
-    if not row:
-        return f"{name}: not judged."
-    parts = [interval_text(row) if known(row.get("estimate")) else "no estimate"]
-    if known(row.get("prevalence")):
-        high = f", at most {number(row['prevalence_high']):.0%}" if known(row.get("prevalence_high")) else ""
-        parts.append(f"a layer in {number(row['prevalence']):.0%}{high}")
-    cells = " v ".join(filter(None, (row.get("n_cells_test"), row.get("n_cells_reference")))) or "0"
-    basis = f"{cells} cells, {row.get('n_acquisitions') or 0} acquisitions"
-    if known(row.get("lod")):
-        basis += f", detection limit {figures3(row['lod'])} {unit}".rstrip()
-    word = {"supported": "reached"}.get(row["verdict"], row["verdict"])
-    text = f"{name}: {', '.join(parts)} ({basis}), held against {against}: {word}."
-    if word == "cannot tell":
-        first = _CELLS.sub("of this panel", row.get("reason", "").split("; ")[0]).strip()
-        text += f" {first[:1].upper()}{first[1:]}" + ("" if first.endswith(".") else ".") if first else ""
-    return text
+    caption = (
+        "What each acquisition says, ± all its errors together; < its detection limit; ? not identifiable."
+    )
+    return html.table(chosen, columns, caption, stack=True)
 
 
-def study_order(group: str) -> tuple[int, int]:
-    """Normal cycling first, then shorted cells, then references, as the question is asked."""
-    condition = group.split(" · ")[0].lower()
-    return {"normal": 0, "shorted": 1, "pristine": 3}.get(condition, 2), 0
+def _listed(results: Results, cell: str, claim: dict) -> str:
+    """Values of the acquisitions of one cell that a criterion rests on; of many, their range."""
+    kinds = claim.get("modality") or []
+    own = [
+        row
+        for row in results.measurements
+        if row["cell_id"] == cell
+        and row["endpoint"] == claim["endpoint"]
+        and row["zone"] == claim["zone"]
+        and (not kinds or row["modality"] in kinds)
+    ]
+    told = [row for row in own if row["status"] != "not_identifiable"]
+    if len(told) > MOST_VALUES:
+        found = sorted(number(row["value"]) for row in told if known(row["value"]))
+        below = sum(not known(row["value"]) for row in told)
+        words = [f"{figures3(found[0])} to {figures3(found[-1])} in {len(found)}"] if found else []
+        return ", ".join(words + ([f"{below} below detection"] if below else []))
+    if not told:
+        return "?" if own else ""
+    return ", ".join(_short(row) for row in told)
+
+
+def _short(row: dict) -> str:
+    if not known(row.get("value")):
+        return f"< {figures3(row.get('lod'))}"
+    errors = [number(row.get(name)) for name in ("se_stat", "se_sys")]
+    whole = math.hypot(*(0.0 if math.isnan(error) else error for error in errors))
+    return html.amount(row["value"], whole if whole > 0 else None)
+
+
+def _files(places: list[Slot]) -> Markup | None:
+    """Where the examples of a panel stand as files for a journal."""
+    if not places:
+        return None
+    parts: list[object] = ["Figure files: "]
+    for index, place in enumerate(places):
+        parts += ["; " if index else "", f"{place.name} "]
+        for kind in ("svg", "png", "tsv"):
+            parts += [
+                " · " if kind != "svg" else "",
+                html.link(kind.upper(), f"../figures/{place.name}.{kind}"),
+            ]
+    return paragraph(*parts, ".", class_="soft files")
 
 
 def _group_line(results: Results, cells: list[str]) -> Markup:
@@ -219,29 +232,21 @@ def _range(values: list[float]) -> str:
 
 
 def _panel(
-    results: Results,
-    acquisition: dict,
-    limit: float,
-    explorer: bool,
-    finding: str = "",
-    carbon_edge: bool = False,
+    results: Results, place: Slot, acquisition: dict, limit: float, explorer: bool, words: str = ""
 ) -> list[Markup | None]:
     name, modality = acquisition["acquisition_id"], acquisition["modality"]
     source = results.source(acquisition)
 
     def draw(kind: str, caption: str = "") -> Markup:
         drawn = folders.acquisition_figure(kind, modality, source)
-        words = f"{finding} {style.description(drawn)}".strip()
-        return html.figure(drawn, caption, limit_kb=limit, alt=words)
+        return html.figure(drawn, caption, limit_kb=limit, alt=f"{words} {style.description(drawn)}".strip())
 
-    address = f"cells/{acquisition['cell_id']}.html#{name}"
-    cell = html.link(name, address)
-    parts = [html.heading(join(f"{MODALITY_NAMES[modality]} ", cell), 4)]
-    if carbon_edge:
-        kind = "fine_structure" if "fine_structure" in ACQUISITION_FIGURES[modality] else "spectra"
-        return [*parts, _species(results, name), draw(kind, CAPTIONS.get(kind, ""))]
+    title = join(f"{MODALITY_NAMES[modality]} ", page_of(acquisition), tag("span", place.group, class_="of"))
     measured = results.measured(name, "layer_thickness_nm")
-    parts.append(paragraph(_thickness_words(measured), class_="soft"))
+    parts = [
+        html.heading(title, 4),
+        paragraph(_thickness_words(measured), " ", _conditions(acquisition), class_="soft"),
+    ]
     if modality == "eels_si":
         parts += [draw("maps", caption=_map_caption(source)), draw("profile", CAPTIONS["profile"])]
     parts.append(html.row(draw("layer"), draw("trace")))
@@ -250,29 +255,19 @@ def _panel(
     return parts
 
 
-def _species(results: Results, name: str) -> Markup | None:
-    """What the carbon of each zone of one acquisition is bound in."""
-    found = [
-        row
-        for row in results.measurements
-        if row["acquisition_id"] == name
-        and row["endpoint"].startswith("carbon_fraction_")
-        and row["status"] != "not_identifiable"
-    ]
-    columns = [
-        Column("Zone", "zone"),
-        Column("Carbon as", lambda row: row["endpoint"].removeprefix("carbon_fraction_")),
-        Column(
-            "Fraction",
-            lambda row: (
-                _amount(row, "se_stat") if known(row.get("value")) else f"< {figures3(row.get('lod'))}"
-            ),
-            "number",
-        ),
-        Column("Status", lambda row: row["status"].replace("_", " ")),
-        Column("Note", "note", "reason"),
-    ]
-    return html.table(found, columns, f"Fractions of the carbon, {html.ERRORS}") if found else None
+def _conditions(acquisition: dict) -> str:
+    """How much surface was seen, at which dose and defocus."""
+    said = []
+    for column, text in (
+        ("analysed_length_nm", "{} nm of surface"),
+        ("dose_e_per_A2", "{} e Å⁻²"),
+        ("defocus_nm", "defocus {} nm"),
+        ("pixel_size_nm", "{} nm pixels"),
+    ):
+        if known(acquisition.get(column)):
+            said.append(text.format(figures3(acquisition[column])))
+    text = ", ".join(said)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _map_caption(source) -> str:

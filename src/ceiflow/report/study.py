@@ -7,12 +7,23 @@ from collections import Counter
 
 from ceiflow.figures import folders
 from ceiflow.figures.claims import VERDICTS, interval_text
-from ceiflow.figures.tables import endpoint_name, figures3, group_words, known, number, plain, unit_name
+from ceiflow.figures.slots import study_order
+from ceiflow.figures.tables import (
+    endpoint_name,
+    figures3,
+    group_words,
+    known,
+    number,
+    percent,
+    plain,
+    unit_name,
+)
 from ceiflow.report import formulas, html, methods
+from ceiflow.report.carbon import page_of
 from ceiflow.report.evidence import evidence_lines
 from ceiflow.report.html import Block, Column, Markup, block, counted, join, paragraph, tag
 from ceiflow.report.outlook import exploration, planning
-from ceiflow.report.panels import panels, study_order
+from ceiflow.report.panels import panels
 from ceiflow.report.results import MODALITY_NAMES, QC_SYMBOLS, Results
 
 __all__ = [
@@ -36,6 +47,10 @@ THICKNESS_CAPTION = (
     "errors; the systematic ones stand on the pages of the cells."
 )
 _GROUP = re.compile(r"\b\w+=[^;=]+?(?:;\w+=[^;=]+?)*(?=$|[;:,.)]?(?:\s|$))")
+# A number in a reason; not one that is part of a name, such as L3 or p2r1.
+_NUMBER = re.compile(r"(?<![\w.\-/])-?\d+(?:\.\d+)?(?![\w\-/])")
+# Reasons beyond these are folded away.
+MOST_REASONS = 12
 SYMBOLS = {name: symbol for name, (symbol, _) in VERDICTS.items()}
 
 
@@ -179,7 +194,8 @@ def _reason_cell(row: dict) -> Markup:
 
 def in_words(reason: str) -> str:
     """A reason whose groups of cells, written `column=value;column=value`, are named by their values."""
-    return _GROUP.sub(lambda found: group_words(found.group()), reason.strip())
+    worded = _GROUP.sub(lambda found: group_words(found.group()), reason.strip())
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", worded.replace("+-", "±"))
 
 
 def _estimate_cell(row: dict) -> Markup:
@@ -187,9 +203,9 @@ def _estimate_cell(row: dict) -> Markup:
     if known(row.get("estimate")) or known(row.get("ci_high")):
         lines.append(interval_text(row))
     if known(row.get("prevalence")):
-        lines.append(f"found in {number(row['prevalence']):.0%}")
+        lines.append(f"in {percent(row['prevalence'])} of the regions")
     if known(row.get("prevalence_high")):
-        lines.append(f"at most {number(row['prevalence_high']):.0%}")
+        lines.append(f"at most {percent(row['prevalence_high'])}")
     return _lines(lines or ["none"], "line")
 
 
@@ -244,18 +260,22 @@ def heterogeneity(results: Results) -> Block:
             ),
             "number",
         ),
-        Column("Share", lambda row: f"{number(row['share']):.0%}" if known(row["share"]) else "", "number"),
+        Column("Share", lambda row: percent(row["share"]) if known(row["share"]) else "", "number"),
         Column("Units", "n", "number"),
     ]
     rows = [row for row in results.heterogeneity if known(row["variance"])]
     table = html.details("The variances in numbers", html.table(rows, columns)) if rows else None
-    return block(html.figure(folders.study_figure("heterogeneity", results.tables), "", "svg"), table)
+    caption = (
+        "Share of each quantity's variance by level; beside: the scatter of the layer's thickness at each."
+    )
+    return block(html.figure(folders.study_figure("heterogeneity", results.tables), caption, "svg"), table)
 
 
 def quality(results: Results) -> Block:
-    """Acquisitions that failed, were excluded, or carry a warning, each with its reason."""
+    """Acquisitions that failed or were excluded, each with its reason; warnings by what they say."""
     order = ("failed", "excluded", "warning")
-    rows = [row for status in order for row in results.acquisitions if row["qc_status"] == status]
+    rows = [row for status in order[:2] for row in results.acquisitions if row["qc_status"] == status]
+    warned = [row for row in results.acquisitions if row["qc_status"] == "warning"]
     counts = Counter(row["qc_status"] for row in results.acquisitions)
     total = paragraph(
         f"{counted(len(results.acquisitions), 'acquisition')}: "
@@ -263,21 +283,50 @@ def quality(results: Results) -> Block:
         + "."
     )
     columns = [
-        Column(
-            "Acquisition",
-            lambda row: html.link(
-                row["acquisition_id"], f"cells/{row['cell_id']}.html#{row['acquisition_id']}"
-            ),
-            "name",
-        ),
+        Column("Acquisition", page_of, "name"),
         Column("Cell", "cell_id", "name"),
         Column("Signal", lambda row: MODALITY_NAMES.get(row["modality"], row["modality"])),
         Column("Status", lambda row: html.badge(row["qc_status"], QC_SYMBOLS.get(row["qc_status"], ""))),
         Column("Reason", "qc_reason", "reason"),
     ]
-    if not rows:
+    if not rows and not warned:
         return block(total, paragraph("Nothing failed, nothing was excluded, and there is no warning."))
-    return block(total, html.table(rows, columns, stack=True))
+    return block(total, html.table(rows, columns, stack=True) if rows else None, _warnings(warned))
+
+
+def _warnings(warned: list[dict]) -> Markup | None:
+    """Warnings that say the same but for their numbers, once, with all acquisitions they are about."""
+    kinds: dict[str, list[dict]] = {}
+    for row in warned:
+        kinds.setdefault(_NUMBER.sub("…", row["qc_reason"]), []).append(row)
+    columns = [
+        Column("Warning", lambda row: in_words(row["text"]), "reason"),
+        Column("Acquisitions", "n", "number"),
+        Column("Which", lambda row: html.details("Names", _linked(row["rows"]))),
+    ]
+    lines = [
+        {"text": without_numbers([row["qc_reason"] for row in rows]), "n": len(rows), "rows": rows}
+        for rows in sorted(kinds.values(), key=len, reverse=True)
+    ]
+    return html.table(lines, columns, "Analysed with a warning", stack=True) if lines else None
+
+
+def _linked(rows: list[dict]) -> Markup:
+    return join(*(join(", " if index else "", page_of(row)) for index, row in enumerate(rows)))
+
+
+def without_numbers(texts: list[str]) -> str:
+    """Texts that differ in their numbers alone as one, with the range of each number that differs."""
+    columns = zip(*(_NUMBER.findall(text) for text in texts), strict=True)
+    ranges = iter(
+        [
+            values[0]
+            if len(set(values)) == 1
+            else f"{min(values, key=float)} to {max(values, key=float)}".replace("-", "−")
+            for values in columns
+        ]
+    )
+    return _NUMBER.sub(lambda _: next(ranges), texts[0])
 
 
 def limits(results: Results) -> Block:
@@ -285,23 +334,34 @@ def limits(results: Results) -> Block:
     reasons: dict[str, dict[str, set]] = {}
     for row in results.measurements:
         if row["status"] == "not_identifiable":
-            entry = reasons.setdefault(row["note"], {"what": {}, "where": set()})
+            entry = reasons.setdefault(
+                _NUMBER.sub("…", row["note"]), {"what": {}, "where": set(), "notes": {}}
+            )
+            entry["notes"][row["note"]] = None
             entry["what"][endpoint_name(row["endpoint"])] = None
             entry["where"].add(row["acquisition_id"])
     if not reasons:
         return block(paragraph("Every quantity was identified or bounded in every acquisition."))
     rows = [
-        {"reason": note, "what": ", ".join(entry["what"]), "n": len(entry["where"])}
-        for note, entry in sorted(reasons.items(), key=lambda item: (-len(item[1]["where"]), item[0]))
+        {
+            "reason": in_words(without_numbers([*entry["notes"]])),
+            "what": ", ".join(entry["what"]),
+            "n": len(entry["where"]),
+        }
+        for _, entry in sorted(reasons.items(), key=lambda item: (-len(item[1]["where"]), item[0]))
     ]
     columns = [
         Column("Reason", "reason", "reason"),
         Column("Quantities", "what"),
         Column("Acquisitions", "n", "number"),
     ]
-    more = len(rows) - 40
-    note = paragraph(f"{more} rarer reasons stand in measurements.tsv.", class_="soft") if more > 0 else None
-    return block(html.table(rows[:40], columns, stack=True), note)
+    rarer = rows[MOST_REASONS:]
+    more = (
+        html.details(f"{counted(len(rarer), 'rarer reason')}", html.table(rarer, columns, stack=True))
+        if rarer
+        else None
+    )
+    return block(html.table(rows[:MOST_REASONS], columns, stack=True), more)
 
 
 def how(results: Results) -> Block:
