@@ -15,7 +15,15 @@ RULES = {
     *("measure_spectrum_image", "measure_spectrum", "measure_image", "export_hyperspy"),
     *("collect_measurements", "pool_species", "aggregate_cells", "record_provenance"),
     *("judge_claims", "judge_panels", "plan_study"),
-    *("plot_study", "study_page", "cell_page", "index_pages", "explore_spectra", "write_manifest"),
+    *(
+        "plot_study",
+        "plot_panels",
+        "study_page",
+        "cell_page",
+        "index_pages",
+        "explore_spectra",
+        "write_manifest",
+    ),
 }
 
 

@@ -20,6 +20,7 @@ PAGES = {
     "study_page",
     "cell_page",
     "plot_study",
+    "plot_panels",
     "plan_study",
     "write_manifest",
     "judge_panels",
@@ -56,6 +57,8 @@ def test_report_of_snakemake(study):
     assert run.returncode == 0, run.text[-3000:]
     page = (study / "report.html").read_text(encoding="utf-8")
     assert "Is there a layer, and how thick?" in page
+    # Panels stand under the question that they answer.
+    assert "Is there no intimate coating under normal cycling?" in page
     # A caption holds its figure's numbers.
     claim = read_table(study / "results" / "tables" / "claims.tsv")[0]
     assert f"{claim['claim_id']} (layer thickness): {claim['verdict']}" in page.replace("\\", "")
@@ -71,6 +74,7 @@ def test_report_of_snakemake(study):
                 "plan_study",
                 "record_provenance",
                 "plot_study",
+                "plot_panels",
                 "study_page",
                 "index_pages",
                 "write_manifest",

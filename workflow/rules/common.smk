@@ -79,6 +79,7 @@ TABLES = [
     "heterogeneity",
     "planning",
 ]
+PANEL_TABLES = ["acquisitions", "measurements", "panels"]
 STUDY_PANELS = panels(STUDY.cells, STUDY.acquisitions, config["claims"])
 PANELS = criteria(STUDY_PANELS)
 SHEET = rows(STUDY.cells)

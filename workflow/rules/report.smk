@@ -80,8 +80,7 @@ rule plot_study:
 rule plot_panels:
     """The panels' examples as figures for a journal, each with the numbers in it."""
     input:
-        tables=collect("<results>/tables/{table}.tsv", table=TABLES),
-        config="<results>/study/config.yaml",
+        tables=collect("<results>/tables/{table}.tsv", table=PANEL_TABLES),
         sheet=config["cells"],
         words=workflow.source_path("../report/panel.rst"),
         # Through these, whatever is drawn of any acquisition.
@@ -105,6 +104,7 @@ rule plot_panels:
         mem_mb=by_attempt(1000),  # one figure at a time
     params:
         dpi=config["report"]["dpi"],
+        claims=config["claims"],  # whose margins the panels take over
         names=[*PANEL_FIGURES],
         code=module_digest("ceiflow.figures", "ceiflow.report"),
     script:

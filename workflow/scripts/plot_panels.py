@@ -11,7 +11,8 @@ def plot_panels(input, output, params):
 
     folder = Path(output[0]).parent
     words = Path(input.words).read_text(encoding="utf-8")
-    write_panels(Results(folder.parent, input.sheet), params.names, folder, params.dpi, words)
+    results = Results(folder.parent, input.sheet)
+    write_panels(results, params.claims, params.names, folder, params.dpi, words)
 
 
 run_job(snakemake, plot_panels)

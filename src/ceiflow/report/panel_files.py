@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,21 @@ Row = dict[str, object]
 
 
 def write_panels(
-    results: Results, names: Sequence[str], folder: str | Path, dpi: float, words: str
+    results: Results,
+    claims: Sequence[Mapping],
+    names: Sequence[str],
+    folder: str | Path,
+    dpi: float,
+    words: str,
 ) -> list[Path]:
     """Write `{folder}/{name}.svg`, `.png`, `.tsv` and `{folder}/captions/{name}.rst`.
 
     Parameters
     ----------
     results : Results
+        Its tables `acquisitions`, `measurements` and `panels`, the cells sheet and the acquisitions.
+    claims : sequence of mappings
+        Registered claims.
     names : sequence of str
         Of the slots that were promised from the sheets. One that nothing was recorded for says so.
     folder : path
@@ -43,7 +51,7 @@ def write_panels(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    found = {slot.name: slot for slot in study_slots(results)}
+    found = {slot.name: slot for slot in study_slots(results, claims)}
     written = []
     for name in names:
         pieces, table, caption = _content(results, found.get(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 from ceiflow.figures import folders, maps, style
 from ceiflow.figures.slots import CARBON_EDGE, Slot, slots
@@ -36,9 +37,10 @@ READING = (
 )
 
 
-def study_slots(results: Results) -> list[Slot]:
-    """Places of all examples, on the page and in files."""
-    found = study_panels(results.sheet, results.acquisitions, results.config.get("claims") or [])
+def study_slots(results: Results, claims: Iterable[Mapping] | None = None) -> list[Slot]:
+    """Places of all examples, on the page and in files; the configuration's claims where none are given."""
+    registered = results.config.get("claims") or [] if claims is None else claims
+    found = study_panels(results.sheet, results.acquisitions, registered)
     return slots(found, results.groups, results.acquisitions)
 
 
@@ -241,7 +243,7 @@ def _panel(
         drawn = folders.acquisition_figure(kind, modality, source)
         return html.figure(drawn, caption, limit_kb=limit, alt=f"{words} {style.description(drawn)}".strip())
 
-    title = join(f"{MODALITY_NAMES[modality]} ", page_of(acquisition), tag("span", place.group, class_="of"))
+    title = join(f"{MODALITY_NAMES[modality]} ", page_of(acquisition), f" · {place.group}")
     measured = results.measured(name, "layer_thickness_nm")
     parts = [
         html.heading(title, 4),
