@@ -8,6 +8,7 @@ import pytest
 from ceiflow.eels.fine_structure.dose import at_zero_dose, decay, middle_doses
 from ceiflow.eels.fine_structure.plural import single_scattering
 from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
+from ceiflow.eels.fine_structure.rows import change_rows, skin_rows
 from ceiflow.eels.fine_structure.valence import Standard, leave_one_out, valence_of
 from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
 
@@ -138,3 +139,32 @@ def test_growth_is_no_decay():
     assert np.isnan(found.critical)
     assert found.rate < 0
     assert decay("line", middle[:2], np.ones(2), np.ones(2)) is None
+
+
+def test_skin_by_either_measure_and_valence_of_the_surface_minus_the_bulk():
+    def shell(depth, position, ratio, bulk=False):
+        return {
+            "depth_nm": depth, "bulk": bulk, "reason": "", "position_eV": position, "position_se_eV": 0.1,
+            "ratio": ratio, "ratio_se": 0.1,
+        }  # fmt: skip
+
+    bulk = shell(9.0, 643.0, 2.0, bulk=True)
+    # The first two shells by both measures, the third by its ratio alone.
+    reduced = [shell(1.0, 641.8, 2.8), shell(3.0, 642.0, 2.7), shell(5.0, 642.8, 2.6)]
+    row = skin_rows([*reduced, shell(7.0, 643.0, 2.0), bulk], "")[0]
+    assert (row.status, row.value) == ("identified", 6.0)
+    assert skin_rows([shell(1.0, 643.0, 2.1), shell(3.0, 643.0, 2.0), bulk], "")[0].status == "bounded"
+
+    standards = [
+        Standard(name, valence, WhiteLines("Mn", ratio=ratio, ratio_sys=0.05))
+        for name, valence, ratio in (("MnO", 2.0, 2.9), ("MnO2", 4.0, 1.9))
+    ]
+    ends = [
+        WhiteLines("Mn", ratio=ratio, ratio_se=0.05, ratio_sys=0.1, position_eV=642.0, position_se_eV=0.1)
+        for ratio in (2.9, 1.9)
+    ]
+    rows = {item.endpoint: item for item in change_rows(*ends, standards, "")}
+    assert rows["mn_valence_change"].value == pytest.approx(-2.0)
+    # The recipe moves both ends alike: less is left than one end has.
+    assert rows["mn_valence_change"].se_sys < valence_of(1.9, 0.05, 0.1, standards).systematic
+    assert not rows["mn_l3_shift_eV"].value

@@ -37,6 +37,7 @@ METAL_NAMES = {
     "l3_l2_ratio": "L3/L2 ratio",
     "l3_l2_ratio_change": "L3/L2 ratio, surface minus bulk",
     "l3_shift_eV": "L3 shift, surface minus bulk",
+    "valence_change": "valence, surface minus bulk",
     "l3_o_k_separation_eV": "distance of L3 to O K",
     "l3_o_k_separation_change_eV": "distance of L3 to O K, surface minus bulk",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,22 +73,25 @@ def _limits(value: np.ndarray, error: np.ndarray) -> tuple[tuple[float, float], 
 
 @style.styled
 def valence_profile(content: Mapping[str, Any]) -> Figure:
-    """Mn L3/L2 and the position of Mn L3 from the surface into the bulk; the bulk as a band."""
+    """Mn L3/L2, position of Mn L3 and (with references) valence, surface to bulk; the bulk as a band."""
     profile = [item for item in content.get("profile") or [] if not item["reason"]]
     shells = sorted((item for item in profile if not item["bulk"]), key=lambda item: item["depth_nm"])
     bulk = next((item for item in profile if item["bulk"]), None)
     if not shells:
         return style.nothing("Mn L is too weak in shells below the surface.")
-    figure = style.new_figure(style.ONE_COLUMN_MM, 74.0)
-    panels = figure.subplots(2, 1, sharex=True)
+    rows = [("ratio", "ratio_se", "Mn L₃/L₂"), ("position_eV", "position_se_eV", "Mn L₃ (eV)")]
+    if any(item.get("valence") is not None for item in shells):
+        rows.append(("valence", "valence_se", "Mn valence"))
+    figure = style.new_figure(style.ONE_COLUMN_MM, 10.0 + 32.0 * len(rows))
+    panels = figure.subplots(len(rows), 1, sharex=True)
     depth = [item["depth_nm"] for item in shells]
-    for axes, name, label in zip(panels, ("ratio", "position_eV"), ("Mn L₃/L₂", "Mn L₃ (eV)"), strict=True):
-        error_name = "ratio_se" if name == "ratio" else "position_se_eV"
-        if bulk is not None:
-            low, high = bulk[name] - 1.96 * bulk[error_name], bulk[name] + 1.96 * bulk[error_name]
-            axes.axhspan(low, high, color="#e4e4e4", linewidth=0)
+    for axes, (name, error_name, label) in zip(panels, rows, strict=True):
+        values, errors = (_column(shells, key) for key in (name, error_name))
+        if bulk is not None and bulk.get(name) is not None:
+            half = 1.96 * bulk[error_name]
+            axes.axhspan(bulk[name] - half, bulk[name] + half, color="#e4e4e4", linewidth=0)
             axes.axhline(bulk[name], color=style.GREY, linewidth=0.6)
-        values, errors = [item[name] for item in shells], [1.96 * item[error_name] for item in shells]
+        errors = 1.96 * errors
         axes.errorbar(depth, values, yerr=errors, fmt="o-", color=style.PURPLE, markersize=3, elinewidth=0.8)
         axes.set_ylabel(label)
     panels[0].annotate(
@@ -100,8 +103,12 @@ def valence_profile(content: Mapping[str, Any]) -> Figure:
         fontsize=6,
         color=style.GREY,
     )
-    panels[1].set_xlabel("Depth below the surface (nm)")
-    panels[1].set_xlim(left=0)
+    panels[-1].set_xlabel("Depth below the surface (nm)")
+    panels[-1].set_xlim(left=0)
     first, last = (item["position_eV"] for item in (shells[0], shells[-1]))
     ends = f"{first:.2f} eV at {depth[0]:.1f} nm and {last:.2f} eV inside"
     return style.describe(figure, f"Mn L3/L2 and position of Mn L3 below the surface: L3 at {ends}.")
+
+
+def _column(shells: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    return np.array([np.nan if item.get(name) is None else item[name] for item in shells], float)

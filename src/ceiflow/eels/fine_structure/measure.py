@@ -26,7 +26,7 @@ from ceiflow.eels.fine_structure.species import (
     zone_spectrum,
 )
 from ceiflow.eels.fine_structure.unmixing import Unmixing
-from ceiflow.eels.fine_structure.valence import Standard, load_standards
+from ceiflow.eels.fine_structure.valence import Standard, load_standards, valence_of
 from ceiflow.eels.fine_structure.white_lines import WhiteLines
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.zones import ZoneSums, sum_zones
@@ -104,7 +104,7 @@ def measure_fine_structure(
     result.maps = result.maps | maps
     result.rows += _prepeak_rows(source, sums, particle_zones, state, (seed, name))
     if distance_nm is not None:
-        profile = valence_profile(source, distance_nm, config, (seed, name))
+        profile = valence_profile(source, distance_nm, config, (seed, name), folder)
         content["profile"] = profile
         result.rows += table.skin_rows(profile, state.note)
     result.rows.append(state.row)
@@ -242,9 +242,13 @@ def _prepeak_rows(
 
 
 def valence_profile(
-    source: Source, distance_nm: np.ndarray, config: Mapping[str, Any], names: tuple[int, str]
+    source: Source,
+    distance_nm: np.ndarray,
+    config: Mapping[str, Any],
+    names: tuple[int, str],
+    folder: Path = Path("."),
 ) -> list[dict[str, Any]]:
-    """Mn L3/L2, the position of L3 and the pre-peak in shells below the surface, from outside in.
+    """Mn L3/L2, the position of L3 and the valence in shells below the surface, from outside in.
 
     Shells are of one pixel's width, or twice that where lines do not stand out.
     """
@@ -262,11 +266,16 @@ def valence_profile(
     masks = {key: mask for key, mask in masks.items() if mask.any()}
     if len(masks) < 3:
         return []
+    standards = load_standards(config["fine_structure"]["references"], folder, "Mn")
     profile = []
     for key, own in sum_zones(source, masks).items():
         found = lines_of(source, own, "Mn", (*names, "shell", key))
         at = float(-np.nanmean(distance_nm[masks[key]]))
-        profile.append({"depth_nm": at, "n": own.n, "bulk": key == "bulk", **table.lines_content(found)})
+        shell = {"depth_nm": at, "n": own.n, "bulk": key == "bulk", **table.lines_content(found)}
+        if found.known and standards:
+            valence = valence_of(found.ratio, found.ratio_se, found.ratio_sys, standards)
+            shell |= {"valence": table.short(valence.value), "valence_se": table.short(valence.se)}
+        profile.append(shell)
     return profile
 
 

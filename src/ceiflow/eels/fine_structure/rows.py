@@ -33,6 +33,8 @@ LARGEST_LIMIT = 0.9
 INSEPARABLE = -0.9
 # So many standard deviations from where the axis should be is no shift of the axis.
 STRAINED = 3.0
+# A shift of L3 that the axis may have from place to place.
+LEAST_SHIFT_EV = 0.1
 
 
 def join(*parts: str) -> str:
@@ -340,7 +342,7 @@ def prepeak_row(zone: str, found: PrePeak | None, reason: str, pixels: int, dose
 
 
 def skin_rows(profile: Sequence[Mapping[str, Any]], dose: str) -> list[Measurement]:
-    """Depth to which Mn is reduced: shells whose L3 lies below the bulk's by more than chance.
+    """Depth to which Mn is reduced: shells whose L3 lies below the bulk's, or L3/L2 above it, beyond chance.
 
     A reduced, rock-salt-like skin is part of the particle, and no coating.
     """
@@ -354,17 +356,24 @@ def skin_rows(profile: Sequence[Mapping[str, Any]], dose: str) -> list[Measureme
     for item in shells:
         if item["reason"]:
             break
-        error = np.hypot(np.hypot(item["position_se_eV"], bulk["position_se_eV"]), 0.1)
-        if bulk["position_eV"] - item["position_eV"] < DETECTION_SIGMA * error:
+        if not _is_reduced(item, bulk):
             break
         reduced += 1
         depth += width
-    note = join("by the position of Mn L3 in shells below the surface", dose)
+    note = join("by L3/L2 and the position of L3 of Mn in shells below the surface", dose)
     if not reduced:
         return [bounded("surface", endpoint, width, len(shells), note)]
     return [
         Measurement("surface", endpoint, depth, width / np.sqrt(12), None, width, n=len(shells), note=note)
     ]
+
+
+def _is_reduced(shell: Mapping[str, Any], bulk: Mapping[str, Any]) -> bool:
+    apart = np.hypot(np.hypot(shell["position_se_eV"], bulk["position_se_eV"]), LEAST_SHIFT_EV)
+    spread = np.hypot(shell["ratio_se"], bulk["ratio_se"])
+    moved = (bulk["position_eV"] - shell["position_eV"]) / apart
+    risen = (shell["ratio"] - bulk["ratio"]) / max(spread, 1e-12)
+    return bool(max(moved, risen) > DETECTION_SIGMA)
 
 
 def lines_content(found: WhiteLines) -> dict[str, Any]:
