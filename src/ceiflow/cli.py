@@ -226,11 +226,10 @@ def _plan_lines(rows: list[dict], needed: dict[str, int | None], most: int) -> l
         recorded = [
             row for row in own if (row["particles"], row["regions"]) == (first["particles"], first["regions"])
         ]
-        shown = ", ".join(f"{row['cells']}: {row['detectable']:.3g}" for row in recorded)
-        if "Student's interval" in (first["note"] or ""):
-            lines.append(
-                "  by Student's interval; that of a proportion asks for more cells (see the verdict)"
-            )
+        shown = ", ".join(
+            f"{row['cells']}: " + ("none" if row["detectable"] is None else f"{row['detectable']:.3g}")
+            for row in recorded
+        )
         lines.append(f"  smallest distance by cells in each group ({first['unit'] or '1'}): {shown}")
     return lines
 

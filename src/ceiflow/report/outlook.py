@@ -89,6 +89,10 @@ def _needs(claim: Mapping[str, str], rows: list[dict]) -> dict[str, str]:
     at = next((item for item in recorded if int(number(item["cells"])) == fewest), None)
     for name, value in (("distance", recorded[0].get("distance")), ("detectable", at and at["detectable"])):
         row[name] = f"{figures3(value)} {unit}".rstrip() if known(value) else ""
+    if at and not row["detectable"]:
+        first = next((item for item in recorded if known(item["detectable"])), None)
+        row["detectable"] = f"none with fewer than {int(number(first['cells']))} cells" if first else "none"
+    row["note"] = recorded[-1].get("note", "")
     return row
 
 

@@ -33,6 +33,7 @@ PLANNING_COLUMNS = [
     "note",
 ]
 POWER = 0.8
+NOT_ENOUGH = "with so few cells no mean is shown to lie within these bounds"
 MOST_CELLS = 12
 
 
@@ -206,7 +207,7 @@ def plan_rows(
         `PLANNING_COLUMNS`. Four designs for each number of cells: as it was, twice the particles, twice the
         regions, twice both. `power` is that of showing the distance seen in the data, which is itself
         uncertain; `detectable` needs no such assumption. A claim without variances has one row, and says why
-        in `note`.
+        in `note`; so does one with too few cells for any distance.
     """
     verdicts = {str(row["claim_id"]): row for row in judged}
     rows: list[Row] = []
@@ -263,7 +264,8 @@ def _plan(
                 smallest = detectable(sd, count, len(groups), tail, levels=levels)
             design = {"cells": count, "particles": particles, "regions": regions, "se_cell": sd}
             found = {"distance": distance, "power": power, "detectable": smallest}
-            rows.append({**base, **design, **found, "note": "; ".join(notes)})
+            own = notes if smallest is not None else [f"no distance: {NOT_ENOUGH}", *notes]
+            rows.append({**base, **design, **found, "note": "; ".join(own)})
     return rows or [{**base, "note": "no variance between cells"}]
 
 
