@@ -13,11 +13,12 @@ def measure_spectrum_image(
     acquisition: dict,
     config: dict,
     dose: Path | None = None,
+    folder: Path = Path(),
 ) -> None:
     """Measure the layer in one spectrum image; see `ceiflow.layer.spectrum_image`."""
     from ceiflow.layer.spectrum_image import measure_spectrum_image as measure
 
-    measure(calibrated, fit, edges, outputs, acquisition, config, dose)
+    measure(calibrated, fit, edges, outputs, acquisition, config, dose, folder)
 
 
 def measure_image(
