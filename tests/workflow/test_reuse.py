@@ -87,6 +87,29 @@ def test_module_runs(finished, tmp_path):
     assert "reports/cells/pristine-1.html" in read(study / "one")
 
 
+def test_module_reads_its_own_references(tmp_path):
+    """Paths of references are seen from the study's folder, not from where the other workflow runs."""
+    study = tmp_path / "another workflow"
+    name = "shorted-1-p1r1-spot"
+    demo_study(study, lambda row: row["acquisition_id"] == name)
+    reference = {"name": "soot", "edge": "C_K", "path": "config/soot.tsv"}
+    fine = {"edges": ["C_K"], "references": [reference]}
+    edit_config(study, lambda config: config.update(claims=[], fine_structure=fine))
+    for prefix in ("one", "two"):
+        shutil.copytree(study / "config", study / prefix / "config")
+        energies = [260 + 0.5 * i for i in range(160)]
+        counts = [1e4 * (e / 260) ** -3 + (800 if e > 285 else 0) for e in energies]
+        lines = [f"{e}\t{c}\n" for e, c in zip(energies, counts, strict=True)]
+        (study / prefix / "config" / "soot.tsv").write_text("".join(lines))
+    snakefile = study / "Snakefile"
+    snakefile.write_text(TWO.format(snakefile=ROOT / "workflow" / "Snakefile"))
+    target = study / "one" / "results" / "eels" / name / "fine_structure.json"
+    run = snakemake(study, str(target.relative_to(study)), snakefile=snakefile)
+    assert run.returncode == 0, run.text[-3000:]
+    used = json.loads(target.read_text())["carbon"]["all"]["references"]
+    assert [item["name"] for item in used if item["kind"] == "measured"] == ["soot"]
+
+
 def read(folder):
     return (folder / "results" / "MANIFEST.sha256").read_text()
 
