@@ -117,6 +117,19 @@ def test_the_opposite_direction_is_refuted_and_two_sided_rests_on_welch(study):
     assert "cannot fall below 0.1" in both["reason"]
 
 
+def test_a_one_sided_claim_names_its_limit_where_the_interval_includes_zero():
+    """Supported beside an interval that holds 0: what the p-value rests on is the one-sided limit."""
+    study, arms = Study(), {"shorted": [6.0, 9.0, 16.0, 7.0], "normal": [2.0, 3.0, 4.5]}
+    for condition, values in arms.items():
+        for i, value in enumerate(values):
+            study.add(f"{condition}{i}", condition, [value])
+    row = study.judge(CONFORMAL)
+    limit = stats.ttest_ind(*arms.values(), equal_var=False, alternative="greater").confidence_interval().low
+    assert row["ci_low"] < 0 < limit
+    assert row["verdict"] == "supported"
+    assert f"(one-sided, greater: lower 95 % limit {limit:.3g})" in row["reason"]
+
+
 def test_without_bounds_it_is_welch_on_cell_means():
     study, rng = Study(), np.random.default_rng(2)
     means = {"shorted": [], "normal": []}

@@ -18,7 +18,8 @@ def evidence_lines(results: Results, claim: dict) -> list[str]:
     if known(claim.get("lod")):
         lines.append(f"detection limit {figures3(claim['lod'])} {unit_name(claim.get('unit', ''))}".rstrip())
     if known(claim.get("p_adjusted")):
-        least = f" (least possible {figures3(claim['p_min'])})" if known(claim.get("p_min")) else ""
+        # Of the permutation of cells; the p of a t test may lie below it.
+        least = f" (by permutation at least {figures3(claim['p_min'])})" if known(claim.get("p_min")) else ""
         lines.append(f"p = {figures3(claim['p_adjusted'])}{least}")
     own = asked(results, claim)
     more = dose_line(results, own), identifiability_line(results, claim, own), registration_line(claim)

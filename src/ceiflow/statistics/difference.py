@@ -248,6 +248,7 @@ def _described(
 
 def _sentence(contrast: Contrast, p: float, plan: designs.Plan, direction: str, alpha: float) -> str:
     side = "two-sided" if direction == "two_sided" else f"one-sided, {direction}"
+    side += _one_sided(contrast, direction, alpha)
     versus = f"{len(plan.used(0))} v {len(plan.used(1))} cells"
     if contrast.p is None:
         found = f"difference {shown(contrast.estimate)} without scatter"
@@ -257,6 +258,23 @@ def _sentence(contrast: Contrast, p: float, plan: designs.Plan, direction: str, 
         f"difference {shown(contrast.estimate)}, {level(alpha)} interval {shown(contrast.low)} to "
         f"{shown(contrast.high)}, {name} p {shown(p)} ({side}), {versus}"
     )
+
+
+def _one_sided(contrast: Contrast, direction: str, alpha: float) -> str:
+    """The limit that a one-sided p goes with, where the two-sided interval would seem to contradict it."""
+    from scipy.stats import t
+
+    if (
+        direction == "two_sided"
+        or not contrast.low < 0 < contrast.high
+        or contrast.p is None
+        or contrast.p >= alpha
+    ):
+        return ""
+    half = 0.5 * (contrast.high - contrast.low)
+    half *= float(t.ppf(1 - alpha, contrast.df) / t.ppf(1 - alpha / 2, contrast.df))
+    side, limit = ("lower", -half) if direction == "greater" else ("upper", half)
+    return f": {side} {level(alpha)} limit {shown(contrast.estimate + limit)}"
 
 
 def _permutation_sentence(numbers: dict[str, float | None], contrast: Contrast, alpha: float) -> str:
