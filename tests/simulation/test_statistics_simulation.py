@@ -1,8 +1,4 @@
-"""Errors and coverage over many seeded studies whose truth is known.
-
-The generator below is the test's own: nested normal effects of cell, particle, region and pixel in nm, as
-in a study of three cells an arm.
-"""
+"""Errors and coverage over many seeded studies whose truth is known: verdicts, and a part of the grid."""
 
 import numpy as np
 import pytest
@@ -13,15 +9,16 @@ from ceiflow.statistics.bounds import design_effect, upper_proportion
 from ceiflow.statistics.claims import claim_rows
 from ceiflow.statistics.components import nested_components
 from ceiflow.statistics.grid import scenarios
+from ceiflow.statistics.simulated import FLAT, PARTICLES, PIXELS, REGIONS, SD, nested_pixels, tables
 from ceiflow.statistics.simulation import simulate
 from ceiflow.statistics.tables import read_table
 
 pytestmark = pytest.mark.simulation
 
 RUNS = 1000
+THREE = (3, PARTICLES, REGIONS, PIXELS)  # cells of an arm
 TOLERANCE = 0.064  # two binomial standard errors above 5 % in 1000 runs
 SETTINGS = {"alpha": 0.05, "seed": 532, "resamples": 2000, "intraclass_correlation": 0.1}
-SD = {"cell": 1.0, "particle": 1.5, "region": 1.0, "pixel": 1.0}
 DIFFERENCE = {
     "id": "d",
     "kind": "difference",
@@ -30,46 +27,6 @@ DIFFERENCE = {
     "reference": {"condition": "r"},
     "direction": "two_sided",
 }
-
-
-def nested_pixels(rng, cells, mean, sd=SD, particles=5, regions=3, pixels=10, effect=None):
-    """(cell, particle, region, pixel) values."""
-    draw = effect or rng.normal
-    return (
-        mean
-        + sd["cell"] * draw(size=(cells, 1, 1, 1))
-        + sd["particle"] * rng.normal(size=(cells, particles, 1, 1))
-        + sd["region"] * rng.normal(size=(cells, particles, regions, 1))
-        + sd["pixel"] * rng.normal(size=(cells, particles, regions, pixels))
-    )
-
-
-def tables(arms, lod=None, keep=None):
-    """Rows of measurements and cells from arms {condition: pixels}; values below `lod` become bounded."""
-    rows, cells = [], []
-    for condition, pixels in arms.items():
-        means, errors = pixels.mean(-1), pixels.std(-1, ddof=1) / np.sqrt(pixels.shape[-1])
-        for (c, p, r), value in np.ndenumerate(means):
-            if keep is not None and not keep(c, p, r):
-                continue
-            bounded = lod is not None and value < lod
-            rows.append(
-                {
-                    "acquisition_id": f"{condition}{c}-{p}-{r}",
-                    "cell_id": f"{condition}{c}",
-                    "particle_id": str(p),
-                    "region_id": str(r),
-                    "modality": "hrtem",
-                    "zone": "layer",
-                    "endpoint": "layer_thickness_nm",
-                    "status": "bounded" if bounded else "identified",
-                    "value": None if bounded else value,
-                    "se_stat": None if bounded else errors[c, p, r],
-                    "lod": lod,
-                }
-            )
-        cells += [{"cell_id": f"{condition}{c}", "condition": condition} for c in range(len(pixels))]
-    return rows, cells
 
 
 def judged(claim, arms, **more):
@@ -81,7 +38,7 @@ def test_welch_keeps_its_size_and_coverage_where_pixels_do_not():
     rng = np.random.default_rng(20240501)
     rejected = covered = pixel_rejected = 0
     for _ in range(RUNS):
-        arms = {"t": nested_pixels(rng, 3, 12.0), "r": nested_pixels(rng, 3, 10.0)}
+        arms = {"t": nested_pixels(rng, THREE, 12.0, SD), "r": nested_pixels(rng, THREE, 10.0, SD)}
         row = judged(DIFFERENCE, arms)
         covered += row["ci_low"] <= 2.0 <= row["ci_high"]
         null = {"t": arms["t"] - 2.0, "r": arms["r"]}
@@ -99,13 +56,12 @@ def test_welch_keeps_its_size_and_coverage_where_pixels_do_not():
 @pytest.mark.parametrize("case", ["one arm flat", "unbalanced", "heavy tails"])
 def test_false_claims_stay_rare_in_hard_cases(case):
     rng = np.random.default_rng([532, len(case)])
-    flat = {name: 1e-3 for name in SD}
     keep = (lambda c, p, r: p <= 2 * c and r <= c) if case == "unbalanced" else None
     supported = 0
     for _ in range(RUNS // 2):
-        effect = (lambda size: rng.standard_t(3, size)) if case == "heavy tails" else None
-        test = nested_pixels(rng, 3, 10.0, effect=effect)
-        reference = nested_pixels(rng, 3, 10.0, flat if case == "one arm flat" else SD, effect=effect)
+        heavy = case == "heavy tails"
+        test = nested_pixels(rng, THREE, 10.0, SD, heavy)
+        reference = nested_pixels(rng, THREE, 10.0, FLAT if case == "one arm flat" else SD, heavy)
         row = judged(DIFFERENCE, {"t": test, "r": reference}, keep=keep)
         supported += row["verdict"] == "supported"
     assert supported / (RUNS // 2) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / (RUNS // 2))
@@ -123,7 +79,7 @@ def test_absence_is_rarely_claimed_at_the_margin(lod):
     }
     sd = {"cell": 0.3, "particle": 0.3, "region": 0.2, "pixel": 0.2}
     supported = sum(
-        judged(claim, {"t": nested_pixels(rng, 4, 2.0, sd)}, lod=lod)["verdict"] == "supported"
+        judged(claim, {"t": nested_pixels(rng, (4, *THREE[1:]), 2.0, sd)}, lod=lod)["verdict"] == "supported"
         for _ in range(RUNS)
     )
     assert supported / RUNS <= TOLERANCE
@@ -143,7 +99,7 @@ def test_intervals_of_a_group_cover_its_mean():
     }
     covered = 0
     for _ in range(RUNS):
-        row = judged(claim, {"t": nested_pixels(rng, 3, 10.0)})
+        row = judged(claim, {"t": nested_pixels(rng, THREE, 10.0, SD)})
         covered += row["ci_low"] <= 10.0 <= row["ci_high"]
     assert 0.93 <= covered / RUNS <= 0.98
 
@@ -171,7 +127,7 @@ def test_variance_intervals_cover_their_components():
     noise = np.full(len(keys), SD["pixel"] ** 2 / 10)
     covered, runs = dict.fromkeys(truth, 0), 500
     for _ in range(runs):
-        y = nested_pixels(rng, *shape[:1], 10.0).mean(-1).ravel()
+        y = nested_pixels(rng, (*shape, PIXELS), 10.0, SD).mean(-1).ravel()
         for item in nested_components(y, labels, tuple(truth), noise):
             covered[item.level] += item.low <= truth[item.level] <= item.high
     for level, count in covered.items():
@@ -187,6 +143,8 @@ GRID_SUBSET = [
     "mean-normal-4",
     "mean-coverage-4",
     "prevalence-correlated-3",
+    "mean-state-4",
+    "heterogeneity-uneven-3",
 ]
 
 

@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 from test_statistics_claims import ABSENT, TEN, Study
 
+from ceiflow.cli import _plan_lines
 from ceiflow.statistics import bounds
-from ceiflow.statistics.planning import plan_rows
+from ceiflow.statistics.planning import needed_cells, plan_rows
 
 STATE = {"factors": ["state"]}
 SETTINGS = {"alpha": 0.05, "seed": 532, "resamples": 2000, "intraclass_correlation": 0.1}
@@ -107,3 +108,14 @@ def test_planning_takes_states_out_too():
     spread = {row["claim_id"]: row["se_cell"] for row in rows}
     assert spread["b"] < 0.5 * spread["ten"]
     assert min(row["cells"] for row in rows if row["claim_id"] == "b") == 3
+
+
+def test_a_plan_without_a_distance_is_a_line_and_not_an_error():
+    study = two_states({"charged": [0.97], "discharged": [0.94, 0.95, 0.99]}, endpoint="layer_coverage")
+    claim = {**TEN, "endpoint": "layer_coverage", "low": 0.8, "high": 1.0, **STATE}
+    rows = plan_rows(study.rows, study.cells, [claim], [study.judge(claim)], SETTINGS)
+    few = [row for row in rows if row["detectable"] is None]
+    assert {row["cells"] for row in few} == {3, 4}
+    assert all("no distance" in row["note"] for row in few)
+    lines = _plan_lines(rows, needed_cells(rows), 12)
+    assert "3: none, 4: none, 5: 0." in lines[1]

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ceiflow.figures import style
 from ceiflow.figures.claims import VERDICTS
@@ -78,35 +79,20 @@ def prevalence_bars(
         _bounds(beside, bounded)
     else:
         axes = figure.subplots()
-    left = np.zeros(len(shown))
+    left, handles = np.zeros(len(shown)), []
     for key, (colour, hatch) in OUTCOMES.items():
         width = np.array([counts[name][key] for name in shown], float)
-        bars = axes.barh(
-            range(len(shown)),
-            width,
-            left=left,
-            color=colour,
-            hatch=hatch,
-            edgecolor=style.GREY if key == LOST else "white",
-            linewidth=0.6,
-            label=key,
-            height=0.7,
+        edge = style.GREY if key == LOST else "white"
+        handles.append(
+            _stack(axes, left, width, [f"{int(n)}" if n else "" for n in width], key, (colour, hatch, edge))
         )
-        labels = [f"{int(n)}" if n else "" for n in width]
-        texts = axes.bar_label(bars, labels, label_type="center", fontsize=6.5)
-        for text in texts:
-            text.set_bbox(
-                {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
-                if text.get_text()
-                else None
-            )
         left += width
     axes.set_yticks(range(len(shown)), shown)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlabel("Acquisitions")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=1.4)
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.4)
     words = "; ".join(
         f"{name}: " + ", ".join(f"{n} {key}" for key, n in sorted(counts[name].items())) for name in shown
     )
@@ -119,6 +105,25 @@ def prevalence_bars(
     )
     text = f"Presence of a layer by group of acquisitions. {words}."
     return style.describe(figure, f"{text} Bounds on the prevalence: {bounds}." if bounded else text)
+
+
+def _stack(
+    axes: Axes,
+    left: np.ndarray,
+    width: np.ndarray,
+    labels: list[str],
+    name: str,
+    look: tuple[str, str, str],
+) -> Patch:
+    """One part of stacked bars, its labels on white, for the legend; `look` is colour, hatch and edge."""
+    drawn = dict(zip(("facecolor", "hatch", "edgecolor"), look, strict=True), linewidth=0.6)
+    bars = axes.barh(range(len(width)), width, left=left, height=0.7, **drawn)
+    for bar, size in zip(bars, width, strict=True):
+        bar.set_visible(size > 0)  # the edge of a bar without length is a line
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.7, "alpha": 0.85}
+    for text in axes.bar_label(bars, labels, label_type="center", fontsize=6):
+        text.set_bbox(white if text.get_text() else None)
+    return Patch(label=name, **drawn)
 
 
 def _bounds(axes: Axes, claims: Rows) -> None:
@@ -175,39 +180,21 @@ def heterogeneity_bars(heterogeneity: Table) -> Figure:
         spread = _standard_deviations(beside, thickness)
     else:
         axes, spread = figure.subplots(), ""
-    left = np.zeros(len(keys))
+    left, handles = np.zeros(len(keys)), []
     share = {(row["endpoint"], row["zone"], row["level"]): number(row["share"]) for row in table}
     used = [level for level in LEVELS if any(key[2] == level for key in share)]
     for level in used:
         colour, hatch = LEVELS[level]
         width = np.array([np.nan_to_num(share.get((*key, level), 0.0)) for key in keys])
-        bars = axes.barh(
-            range(len(keys)),
-            width,
-            left=left,
-            color=colour,
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0.6,
-            label=level,
-            height=0.7,
-        )
-        texts = axes.bar_label(
-            bars, [f"{w:.0%}" if w >= 0.06 else "" for w in width], label_type="center", fontsize=6
-        )
-        for text in texts:
-            text.set_bbox(
-                {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
-                if text.get_text()
-                else None
-            )
+        labels = [f"{w:.0%}" if w >= 0.06 else "" for w in width]
+        handles.append(_stack(axes, left, width, labels, level, (colour, hatch, "white")))
         left += width
     axes.set_yticks(range(len(keys)), [f"{endpoint_name(e)} ({z})" for e, z in keys])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlabel("Share of the variance" + (f"\nand {more} more in the table" if more else ""))
     axes.set_xlim(0, max(1.0, float(left.max())))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=1.4)
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.4)
     words = "; ".join(f"{endpoint_name(e)} ({z}): {_shares(share, used, (e, z))}" for e, z in keys)
     rest = f"; and {more} more in the table" if more else ""
     return style.describe(figure, f"Share of the variance by level. {words}{rest}.{spread}")

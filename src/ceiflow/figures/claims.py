@@ -17,6 +17,8 @@ VERDICTS = {
     "refuted": ("✘", style.VERMILLION),
     "cannot tell": ("?", style.GREY),
 }
+# Claims that an estimate lies within two ends.
+WITHIN = ("interval", "proportion")
 
 
 def interval_text(claim: dict) -> str:
@@ -37,7 +39,7 @@ def references(claim: dict) -> list[float]:
     """The values that a claim is held against: zero, a margin, or the two ends of an interval."""
     if claim["kind"] == "difference":
         return [0.0]
-    if claim["kind"] == "interval":
+    if claim["kind"] in WITHIN:
         ends = [number(claim.get(name)) for name in ("low", "high")]
         return [value for value in ends if not np.isnan(value)]
     margin = number(claim.get("margin"))
@@ -99,7 +101,7 @@ def _row(axes: Axes, claim: dict) -> None:
     axes.set_xlim(ends.min() - 0.08 * span, ends.max() + 0.08 * span)
     axes.locator_params(axis="x", nbins=5)
     colour = VERDICTS.get(claim["verdict"], ("", style.BLACK))[1]
-    if claim["kind"] == "interval" and len(against) == 2:
+    if claim["kind"] in WITHIN and len(against) == 2:
         axes.axvspan(*against, color=style.SKY, alpha=0.25, linewidth=0)
     else:
         for line in against:

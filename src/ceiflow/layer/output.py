@@ -11,24 +11,7 @@ from typing import Any
 import numpy as np
 
 from ceiflow.signals.store import Header
-from ceiflow.study.measurements import Measurement, endpoints, not_identifiable
-
-SUMMARY_KEYS = (
-    "energy_offset_eV",
-    "energy_offset_se_eV",
-    "low_loss_offset_eV",
-    "dispersion_factor",
-    "residual_shift_eV",
-    "residual_shift_se_eV",
-    "fine_structure_ready",
-    "noise_model",
-    "thickness_over_mfp",
-    "thickness_over_mfp_se",
-    "dose_e_per_A2",
-    "analysed_length_nm",
-    "lod_thickness_nm",
-    "n_pixels",
-)
+from ceiflow.study.measurements import SUMMARY_COLUMNS, Measurement, endpoints, not_identifiable
 
 
 def dose_row(header: Header) -> Measurement:
@@ -58,7 +41,7 @@ def write_summary(
     header : Header
         Gives metadata, sources and warnings.
     values : dict
-        Of `SUMMARY_KEYS`; absent ones are null.
+        Of `SUMMARY_COLUMNS`; absent ones are null.
     reasons : sequence of str
         Why the acquisition is to be looked at; none means ok.
     more
@@ -66,7 +49,7 @@ def write_summary(
     """
     reasons = list(dict.fromkeys([*header.warnings, *reasons]))
     content = {
-        **{key: _plain(values.get(key)) for key in SUMMARY_KEYS},
+        **{key: _plain(values.get(key)) for key in SUMMARY_COLUMNS},
         "acquisition_id": header.acquisition_id,
         "modality": header.modality,
         "qc_status": "warning" if reasons else "ok",

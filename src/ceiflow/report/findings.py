@@ -47,7 +47,7 @@ def finding(claim: dict, row: dict) -> str:
     if claim["kind"] == "absence":
         against = f"no layer above {plain(claim['margin'])} nm, in at most {percent(claim['max_prevalence'])}"
         against += " of the regions"
-    elif claim["kind"] == "interval":
+    elif claim["kind"] in ("interval", "proportion"):
         against = f"{plain(claim['low'])} to {plain(claim['high'])} {unit}".rstrip()
     else:
         against = "a difference greater than zero"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ceiflow.statistics.tables import Row, columns_of
+from ceiflow.study.measurements import SUMMARY_COLUMNS
 from ceiflow.study.metadata import METADATA
 
 MEASUREMENT_COLUMNS = [
@@ -26,22 +27,6 @@ MEASUREMENT_COLUMNS = [
     "n",
     "note",
     "correlation",
-]
-SUMMARY_COLUMNS = [
-    "energy_offset_eV",
-    "energy_offset_se_eV",
-    "low_loss_offset_eV",
-    "dispersion_factor",
-    "residual_shift_eV",
-    "residual_shift_se_eV",
-    "fine_structure_ready",
-    "noise_model",
-    "thickness_over_mfp",
-    "thickness_over_mfp_se",
-    "dose_e_per_A2",
-    "analysed_length_nm",
-    "lod_thickness_nm",
-    "n_pixels",
 ]
 LAST_COLUMNS = ["sha256", "low_loss_sha256", "adf_sha256", "qc_status", "qc_reason"]
 _SHEET_OF_MEASUREMENT = ("acquisition_id", "cell_id", "particle_id", "region_id", "modality")

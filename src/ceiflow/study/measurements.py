@@ -26,6 +26,23 @@ LAYER_ENDPOINTS = (
 SPECTRUM_MODALITIES = ("eels_si", "eels_spectrum")
 IMAGE_MODALITIES = ("hrtem", "tem", "adf")
 MODALITIES = SPECTRUM_MODALITIES + IMAGE_MODALITIES
+#: What a run finds of an acquisition, in its summary.json and in tables/acquisitions.tsv.
+SUMMARY_COLUMNS = (
+    "energy_offset_eV",
+    "energy_offset_se_eV",
+    "low_loss_offset_eV",
+    "dispersion_factor",
+    "residual_shift_eV",
+    "residual_shift_se_eV",
+    "fine_structure_ready",
+    "noise_model",
+    "thickness_over_mfp",
+    "thickness_over_mfp_se",
+    "dose_e_per_A2",
+    "analysed_length_nm",
+    "lod_thickness_nm",
+    "n_pixels",
+)
 
 
 def endpoints(modality: str, elements: Sequence[str] = ()) -> tuple[str, ...]:
