@@ -8,6 +8,7 @@ import math
 ELECTRON_REST_ENERGY_KEV = 510.99895
 HC_KEV_NM = 1.23984198
 AVOGADRO = 6.02214076e23
+ELEMENTARY_CHARGE_C = 1.602176634e-19
 
 _NANOMETRES = {"pm": 1e-3, "å": 0.1, "a": 0.1, "angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3,
                "micron": 1e3, "mm": 1e6, "m": 1e9}  # fmt: skip

@@ -83,6 +83,20 @@ def test_spectrum_image_with_partners(study):
     assert opened(study, "adf").pixel_size_nm == pytest.approx(0.1)
 
 
+def test_dose_from_the_beam_current_where_none_is_stated(study):
+    core(study)
+    low_loss(study)
+    header = run(study, low_loss_path="raw/low.hspy", beam_current_pA=50.0)
+    dose = header.metadata["dose_e_per_A2"]
+    # 50 pA are 312.1 electrons a microsecond; 0.1 s on pixels of 5 x 5 square angstrom.
+    assert (dose.value, dose.origin) == (pytest.approx(312.075e6 * 0.1 / 25, rel=1e-4), "computed")
+    stated = run(study, low_loss_path="raw/low.hspy", beam_current_pA=50.0, dose_e_per_A2=12.0)
+    assert stated.metadata["dose_e_per_A2"].origin == "sheet"
+    from_config = run(study, {"microscope": {"beam_current_pA": 100.0}}, low_loss_path="raw/low.hspy")
+    assert from_config.metadata["dose_e_per_A2"].value == pytest.approx(2 * dose.value)
+    assert not run(study, low_loss_path="raw/low.hspy").metadata["dose_e_per_A2"].known
+
+
 def test_same_bytes_and_no_paths(study):
     core(study)
     run(study)

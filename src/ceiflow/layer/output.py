@@ -19,8 +19,11 @@ def dose_row(header: Header) -> Measurement:
     dose = header.metadata.get("dose_e_per_A2")
     if dose is None or not dose.known:
         return not_identifiable("all", "dose_e_per_A2", "dose not stated")
-    where = {"sheet": "the sheet", "file": "the file", "config": "the configuration"}[dose.origin]
-    return Measurement("all", "dose_e_per_A2", dose.value, 0.0, note=f"as stated in {where}")
+    where = {"sheet": "the sheet", "file": "the file", "config": "the configuration"}
+    stated = (
+        f"as stated in {where[dose.origin]}" if dose.origin in where else "beam current x dwell / pixel area"
+    )
+    return Measurement("all", "dose_e_per_A2", dose.value, 0.0, note=stated)
 
 
 def complete(rows: Sequence[Measurement], modality: str, elements: Sequence[str] = ()) -> list[Measurement]:

@@ -19,7 +19,7 @@ from ceiflow.signals.reader import RawSignal, choose, read_file
 from ceiflow.study.checker import out_of_range, range_words
 from ceiflow.study.config import default_config
 from ceiflow.study.measurements import SPECTRUM_MODALITIES
-from ceiflow.study.metadata import METADATA, MISSING, Value, resolve
+from ceiflow.study.metadata import METADATA, MISSING, Value, resolve, scanned_dose
 from ceiflow.study.schemas import load_schema
 
 # Sheet columns of the signal that plays each role.
@@ -34,6 +34,7 @@ _MEMORY_OF_FILE = 8
 # Steps of the file's axes that no instrument makes.
 _SMALLEST = {"pixel_size_nm": 1e-4, "dispersion_eV": 1e-4}
 _AXIS = ("dispersion_eV", "energy_offset_eV")
+CURRENT = "beam_current_pA"
 _SPECTRUM_ONLY = ("dispersion_eV", "energy_offset_eV", "low_loss_exposure_s")
 
 
@@ -255,12 +256,17 @@ def _low_loss(draft: _Draft, main: RawSignal, raw: RawSignal, core: Spectra) -> 
 
 def _resolved(draft: _Draft, file: Mapping[str, float | None], spectra: bool) -> dict[str, Value]:
     config = draft.config.get("microscope") or {}
-    return {
+    found = {
         name: resolve(draft.acquisition.get(name), file.get(name), config.get(name))
         if spectra or name not in _SPECTRUM_ONLY
         else MISSING
         for name in METADATA
     }
+    # Only of a scan is it known which area a pixel's electrons went to.
+    if draft.acquisition.get("modality") == "eels_si" and not found["dose_e_per_A2"].known:
+        current = resolve(draft.acquisition.get(CURRENT), None, config.get(CURRENT))
+        found["dose_e_per_A2"] = scanned_dose(current.value, found)
+    return found
 
 
 def _plausible(draft: _Draft, name: str, values: Mapping[str, float | None]) -> dict[str, float | None]:
