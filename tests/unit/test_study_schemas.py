@@ -194,8 +194,8 @@ def test_the_contracts_columns_are_there_in_order():
     acquisitions = (
         "acquisition_id cell_id particle_id region_id modality path signal low_loss_path low_loss_signal "
         "adf_path adf_signal beam_energy_keV convergence_mrad collection_mrad pixel_size_nm dispersion_eV "
-        "energy_offset_eV exposure_s low_loss_exposure_s dose_e_per_A2 beam_current_pA defocus_nm frame sha256 "
-        "exclude note"
+        "energy_offset_eV exposure_s low_loss_exposure_s dose_e_per_A2 beam_current_pA defocus_nm frame "
+        "sha256 exclude note"
     )
     assert list(load_schema("cells")["properties"]) == cells.split()
     assert list(load_schema("acquisitions")["properties"]) == acquisitions.split()
