@@ -96,6 +96,12 @@ def test_a_difference_that_is_one_of_states_says_so():
     assert "the difference may be that of state" in row["reason"]
 
 
+def test_a_difference_of_closed_fractions_says_so():
+    study = arms([0.5, 0.6, 0.55], [0.1, 0.2, 0.15], endpoint="atomic_fraction_C")
+    assert "add up to 1" in study.judge({**CONFORMAL, "endpoint": "atomic_fraction_C"})["reason"]
+    assert "add up to 1" not in arms([10, 11], [1, 2]).judge(CONFORMAL)["reason"]
+
+
 def test_many_particles_of_one_cell_are_one_cell():
     alike = arms([[10] * 3, 6, 12], [1, 1.4, 2.2])
     crowded = arms([[10] * 40, 6, 12], [1, 1.4, 2.2])

@@ -69,6 +69,7 @@ CLAIM_COLUMNS = [
     "censored_high",
     "registered",
 ]
+CLOSED = "fractions of one spectrum add up to 1: a rise of one may be a fall of another (log_ratio does not)"
 # Fractions of something: their intervals are those of proportions.
 FRACTIONS = ("layer_coverage", "layer_amorphous_fraction")
 
@@ -148,7 +149,8 @@ def _judge(
         finding.numbers |= numbers
         finding.reasons += sentence
     whole = fitted_as_one([cell for group in groups for cell in group.cells])
-    finding.reasons += [text for text in (whole, axis_caveat(groups)) if text]
+    closed = CLOSED if kind == "difference" and endpoint.startswith("atomic_fraction_") else ""
+    finding.reasons += [text for text in (closed, whole, axis_caveat(groups)) if text]
     return finding, groups, dose_caveat(endpoint, groups, measurements)
 
 
