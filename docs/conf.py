@@ -26,6 +26,7 @@ SCIENCE = (
     "statistics",
     "simulation",
     "reports",
+    "pages",
     "explorer",
 )
 HERE = Path(__file__).parent

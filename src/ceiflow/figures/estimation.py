@@ -362,4 +362,21 @@ def composition_plot(
     text = (
         f"{'Atomic fractions' if kind == 'atomic_fraction_' else 'Areal densities'} of {', '.join(elements)}"
     )
-    return style.describe(figure, f"{text} in the zones {', '.join(present)}, one point a cell, by group.")
+    means = [f"{zone}: {found}" for zone in present if (found := _zone_means(table, zone, elements))]
+    return style.describe(
+        figure, f"{text}, one point a cell, by group. Means of the cells: {'; '.join(means)}."
+    )
+
+
+def _zone_means(table: Rows, zone: str, elements: list[str]) -> str:
+    """Mean of the cells of each condition in one zone, in words."""
+    words = []
+    for condition in dict.fromkeys(row["condition"] for row in table):
+        own = [row for row in table if row["zone"] == zone and row["condition"] == condition]
+        found = {
+            element: [number(row["value"]) for row in own if row["endpoint"].split("_")[2] == element]
+            for element in elements
+        }
+        said = [f"{element} {figures3(np.mean(values))}" for element, values in found.items() if values]
+        words += [f"{condition} {', '.join(said)}"] if said else []
+    return ", ".join(words)

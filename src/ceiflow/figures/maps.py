@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ceiflow.figures import style
-from ceiflow.figures.tables import by_number
+from ceiflow.figures.tables import by_number, figures3
 
 LAYER, PARTICLE, EXCLUDED = 1, 2, 255
 
@@ -171,7 +171,21 @@ def _words(maps: Maps, panels: list) -> str:
     rows, columns = maps.shape
     size = f"{maps.pixel_size_nm:.3g} nm pixels" if maps.pixel_size_nm else "pixel size unknown"
     where = f"{maps.acquisition_id}, {columns} by {rows} pixels, {size}"
+    inside = [
+        _zone_words(maps, panels, code, name) for code, name in ((LAYER, "layer"), (PARTICLE, "particle"))
+    ]
+    if any(inside):
+        return f"{what} of {where}. Means: {'; '.join(filter(None, inside))}."
     return f"{what} of {where}; 1st to 99th percentile: {ranges}."
+
+
+def _zone_words(maps: Maps, panels: list, code: int, name: str) -> str:
+    """Means of all maps in one zone; empty where there is none."""
+    mask = maps.zone == code if maps.zone is not None else np.zeros(maps.shape, bool)
+    found = [(label, values[mask]) for label, values, _ in panels if np.isfinite(values[mask]).any()]
+    return (
+        f"{name} {', '.join(f'{label} {figures3(np.nanmean(own))}' for label, own in found)}" if found else ""
+    )
 
 
 Profile = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -241,7 +255,21 @@ def normal_profile(maps_h5: str | Path, reach_nm: tuple[float, float] = REACH_NM
     label = "Areal density (nm⁻²)" if maps.kind == "areal_density" else "Counts per pixel"
     figure.supylabel(label, fontsize=7)
     text = f"{label} of {', '.join(names)} against the distance to the surface of {maps.acquisition_id}"
-    return style.describe(figure, f"{text}, from {edges[0]:.3g} to {edges[-1]:.3g} nm.")
+    text += f", from {edges[0]:.3g} to {edges[-1]:.3g} nm"
+    return style.describe(figure, f"{text}. {_profile_words(profiles)}".strip())
+
+
+def _profile_words(profiles: dict[str, Profile]) -> str:
+    """Means within 10 nm of the surface, outside and inside."""
+    words = []
+    for side, low, high in (("outside", 0.0, 10.0), ("inside", -10.0, 0.0)):
+        means = [
+            f"{name} {figures3(mean[near].mean())}"
+            for name, (centre, mean, _) in profiles.items()
+            if (near := (centre > low) & (centre <= high)).any()
+        ]
+        words += [f"{side} {', '.join(means)}"] if means else []
+    return f"Within 10 nm of the surface: {'; '.join(words)}." if words else ""
 
 
 def _binned(distance, values, errors, good, edges) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -100,8 +100,8 @@ def endpoint_name(endpoint: str) -> str:
         return f"{endpoint.split('_')[2]} atomic fraction"
     if endpoint.startswith("carbon_fraction_"):
         return f"carbon as {endpoint.split('_', 2)[2]}"
-    for kind, word in (("oxygen", "oxygen"), ("lithium", "lithium")):
-        if endpoint.startswith(f"{kind}_fraction_"):
+    for word in ("oxygen", "lithium"):
+        if endpoint.startswith(f"{word}_fraction_"):
             return f"{word} as {endpoint.split('_', 2)[2].replace('_', ' ')}"
     if endpoint.startswith("interface_position_"):
         return f"position of the {endpoint.split('_')[2]} interface"

@@ -42,9 +42,9 @@ __all__ = [
     "verdicts",
 ]
 THICKNESS_CAPTION = (
-    "Layer thickness. Large points are cells, the unit of inference; small ones are acquisitions; downward "
-    "triangles are upper limits, where nothing was found above the detection limit. Bars are statistical "
-    "errors; the systematic ones stand on the pages of the cells."
+    "Large points are cells, the unit of inference; small ones are their particles. Downward triangles are "
+    "upper limits: nothing was found above them. Bars are statistical errors; the systematic ones stand on "
+    "the pages of the cells."
 )
 _GROUP = re.compile(r"\b\w+=[^;=]+?(?:;\w+=[^;=]+?)*(?=$|[;:,.)]?(?:\s|$))")
 # A number in a reason; not one that is part of a name, such as L3 or p2r1.
@@ -223,12 +223,13 @@ def evidence(results: Results) -> Block:
         ),
         html.figure(
             folders.study_figure("layer_coverage", results.tables),
-            "Covered fraction of the analysed surface.",
+            "Covered fraction of the analysed surface; points and bars as above.",
             "svg",
         ),
         html.figure(
             folders.study_figure("prevalence", results.tables),
-            "What each acquisition says about the presence of a layer.",
+            "What each acquisition says about the presence of a layer; beside: the share of regions that "
+            "have one, with its bounds, for the claims that there is none.",
             "svg",
         ),
     )
