@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +26,12 @@ from ceiflow.layer.elements import FitMaps, choose, read_fit
 from ceiflow.layer.summary import layer_rows
 from ceiflow.layer.trace import find_layer
 from ceiflow.phantom.geometry import BARE_BELOW_NM, Scene, make_arc, pixel_paths, surface_in_view
-from ceiflow.signals.store import Header
 from ceiflow.study import load_config
-from ceiflow.study.metadata import METADATA, MISSING, Value
 
-SHAPE, PIXEL_NM = (30, 44), 2.0
+sys.path.insert(0, str(Path(__file__).parent))
+import recorded
+
+SHAPE, PIXEL_NM = (30, 44), recorded.PIXEL_NM
 THICKNESSES, DOSES, KINDS = (0.0, 1.0, 2.0, 5.0, 10.0), (100.0, 750.0, 3500.0), ("sphere", "facet")
 #: Share of the arc that is bare in every other acquisition of a layer.
 PATCHY = 0.3
@@ -71,15 +73,6 @@ def scene(rng: np.random.Generator, kind: str, thickness: float, bare: float) ->
     )
 
 
-def header(name: str) -> Header:
-    """What is known of a simulated acquisition."""
-    known = {"pixel_size_nm": PIXEL_NM, "beam_energy_keV": 300.0, "convergence_mrad": 10.0}
-    known |= {"collection_mrad": 20.0, "exposure_s": 0.02, "low_loss_exposure_s": 0.0004}
-    values = {key: Value(known[key], "file") if key in known else MISSING for key in METADATA}
-    source = [{"role": role, "path": "simulated"} for role in ("core_loss", "low_loss")]
-    return Header(name, "eels_si", metadata=values, source=source)
-
-
 def maps_of(ways: dict[str, np.ndarray], dose: float, rng: np.random.Generator) -> FitMaps:
     """Count maps with Poisson noise, and the densities that go with them."""
     thick = {"Mn": ways["oxide"] + ways["skin"], "C": ways["layer"]}
@@ -101,43 +94,27 @@ def maps_of(ways: dict[str, np.ndarray], dose: float, rng: np.random.Generator) 
         "reduced_chi2": np.ones(matter.shape),
         "thickness_over_mfp": over_path + spread_of_log * rng.standard_normal(matter.shape),
     }
-    return FitMaps(header("maps"), counts, spread, areal, dict(areal), {}, single, {})
+    return FitMaps(recorded.header("maps"), counts, spread, areal, dict(areal), {}, single, {})
 
 
 def spectra_of(ways, dose: float, rng: np.random.Generator, folder: Path) -> FitMaps:
     """The fitted maps of a recorded dual spectrum image."""
-    from ceiflow import eels
-    from ceiflow.phantom.edges import nature
     from ceiflow.phantom.materials import MATERIALS, mix
-    from ceiflow.phantom.spectra import Beam, simulate_dual
-    from ceiflow.signals import store
 
     materials = {"oxide": MATERIALS["NMC532"], "skin": MATERIALS["rocksalt"], "layer": mix(COMPOSITION)}
-    electrons = dose * 100 * PIXEL_NM**2
-    beam = Beam(
-        electrons=electrons, low_electrons=electrons / 50, offset_eV=float(rng.uniform(-3, 3)),
-        dispersion_factor=float(rng.uniform(0.997, 1.003)),
-    )  # fmt: skip
+    beam = recorded.beam(
+        dose, offset_eV=float(rng.uniform(-3, 3)), dispersion_factor=float(rng.uniform(0.997, 1.003))
+    )
     lengths = {name: ways[name] for name in materials}
-    image = simulate_dual(lengths, materials, beam, nature(int(rng.integers(1 << 30))), rng)
-    axes, config = beam.file_axes(), load_config({})
-    paths = {name: folder / f"{name}.h5" for name in ("signal", "calibrated", "edges", "fit")}
-    with store.create_h5(paths["signal"]) as file:
-        store.write_header(file, header("spectra"))
-        for role, data, start in (("core_loss", image.core, "core"), ("low_loss", image.low, "low")):
-            store.write_signal(
-                file, role, data, energy_offset_eV=axes[f"{start}_start_eV"],
-                energy_scale_eV=axes["dispersion_eV"], pixel_size_nm=PIXEL_NM,
-            )  # fmt: skip
-    eels.edges([paths["signal"]], paths["edges"], config)
-    eels.calibrate(paths["signal"], paths["calibrated"], config)
-    eels.quantify(paths["calibrated"], paths["edges"], paths["fit"], config)
-    return read_fit(paths["fit"])
+    seed = int(rng.integers(1 << 30))
+    return read_fit(recorded.fitted(folder, lengths, materials, beam, seed, rng, load_config({}))["fit"])
 
 
-def measure(maps: FitMaps, surface: dict[str, np.ndarray], tally: Tally, bare: bool, seed: int) -> None:
+def measure(
+    maps: FitMaps, surface: dict[str, np.ndarray], tally: Tally, bare: bool, seed: int, given: dict
+) -> None:
     """Measure one acquisition and hold it against the truth."""
-    settings = load_config({})["layer"]
+    settings = load_config({"layer": given})["layer"]
     found = find_layer(choose(maps, settings), PIXEL_NM, settings)
     rows = {row.endpoint: row for row in layer_rows(found.trace, found.reason, seed, 200)}
     tally.said.append(rows["layer_thickness_nm"].status)
@@ -173,8 +150,10 @@ def measure(maps: FitMaps, surface: dict[str, np.ndarray], tally: Tally, bare: b
         tally.fraction.append(coverage.value - float(covered.mean()))
 
 
-def run(source: str, repeats: int, seed: int, thicknesses=THICKNESSES, doses=DOSES) -> dict[tuple, Tally]:
-    """Simulate and measure; the same seed gives the same table."""
+def run(
+    source: str, repeats: int, seed: int, thicknesses=THICKNESSES, doses=DOSES, given: dict | None = None
+) -> dict[tuple, Tally]:
+    """Simulate and measure; the same seed gives the same table. `given` are settings of the layer."""
     table: dict[tuple, Tally] = {}
     for t in thicknesses:
         for dose in doses:
@@ -190,7 +169,8 @@ def run(source: str, repeats: int, seed: int, thicknesses=THICKNESSES, doses=DOS
                     else:
                         with tempfile.TemporaryDirectory() as folder:
                             maps = spectra_of(ways, dose, rng, Path(folder))
-                    measure(maps, surface_in_view(item, SHAPE, PIXEL_NM), tally, t == 0, repeat)
+                    surface = surface_in_view(item, SHAPE, PIXEL_NM)
+                    measure(maps, surface, tally, t == 0, repeat, given or {})
     return table
 
 
@@ -303,6 +283,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="page whose table is renewed")
     parser.add_argument("--dose", type=float, help="this dose only, in e/A2")
     parser.add_argument("--time", action="store_true", help="only the time of a map of 300 x 180 pixels")
+    parser.add_argument("--segment", help="layer.segment_nm: a length in nm, or auto")
     options = parser.parse_args()
     if options.time:
         print(f"{seconds():.1f} s")
@@ -310,6 +291,9 @@ def main() -> None:
     grid = {"thicknesses": (0.0, 2.0, 10.0), "doses": (750.0, 3500.0)} if options.small else {}
     if options.dose:
         grid["doses"] = (options.dose,)
+    if options.segment:
+        length = options.segment if options.segment == "auto" else float(options.segment)
+        grid["given"] = {"segment_nm": length}
     table = run(options.source, options.repeats, options.seed, **grid)
     print(HEAD)
     for (t, dose, kind, cover), tally in table.items():

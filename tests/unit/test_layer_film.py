@@ -2,23 +2,21 @@
 
 import csv
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ceiflow import eels
 from ceiflow.layer.spectrum_image import measure_spectrum_image
-from ceiflow.phantom.edges import nature
 from ceiflow.phantom.geometry import Scene, make_arc, pixel_paths, surface_in_view
 from ceiflow.phantom.materials import MATERIALS, mix
-from ceiflow.phantom.spectra import Beam, simulate_dual
-from ceiflow.signals import store
 from ceiflow.study import load_config
-from ceiflow.study.metadata import METADATA, MISSING, Value
 
-SHAPE, PIXEL_NM, DOSE = (24, 40), 2.0, 1500.0
-KNOWN = {"pixel_size_nm": PIXEL_NM, "beam_energy_keV": 300.0, "convergence_mrad": 10.0}
-KNOWN |= {"collection_mrad": 20.0, "exposure_s": 0.02, "low_loss_exposure_s": 0.0004}
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "layer"))
+import recorded
+
+SHAPE, PIXEL_NM, DOSE = (24, 40), recorded.PIXEL_NM, 1500.0
 LAYER = {"Li2CO3": 0.5, "polyether": 0.5}
 OUTPUTS = {"maps": "maps.h5", "layer": "layer.tsv", "spectra": "spectra.tsv", "summary": "summary.json"}
 OUTPUTS |= {"measurements": "measurements.tsv", "fine_structure": "fine_structure.json"}
@@ -26,36 +24,15 @@ OUTPUTS |= {"measurements": "measurements.tsv", "fine_structure": "fine_structur
 
 def measured(folder, film_nm, seed):
     """Rows by (zone, endpoint), summary, and the true mean thickness of one recorded spectrum image."""
-    from ceiflow.signals.store import Header
-
     rng = np.random.default_rng(seed)
     arc = make_arc(rng, 400.0, thickness_nm=10.0, sd_nm=0.3, relief_nm=0.2)
     scene = Scene(kind="facet", arc=arc, radius_nm=200.0, depth_nm=40.0, tilt_rad=0.002, angle_rad=0.2)
     paths = pixel_paths(scene, SHAPE, PIXEL_NM, 5, 1.0, 0.01)
-    electrons = DOSE * 100 * PIXEL_NM**2
-    beam = Beam(electrons=electrons, low_electrons=electrons / 50)
     lengths = {name: paths[name] for name in ("oxide", "skin", "layer")} | {"film": np.full(SHAPE, film_nm)}
     materials = {"oxide": MATERIALS["NMC532"], "skin": MATERIALS["rocksalt"], "layer": mix(LAYER)}
     materials["film"] = MATERIALS[next(name for name in MATERIALS if "carbon" in name.lower())]
-    image = simulate_dual(lengths, materials, beam, nature(seed), rng)
-    axes, config = beam.file_axes(), load_config({})
-    header = Header(
-        "film",
-        "eels_si",
-        metadata={key: Value(KNOWN[key], "file") if key in KNOWN else MISSING for key in METADATA},
-        source=[{"role": role, "path": "simulated"} for role in ("core_loss", "low_loss")],
-    )
-    names = {name: folder / f"{name}.h5" for name in ("signal", "calibrated", "edges", "fit")}
-    with store.create_h5(names["signal"]) as file:
-        store.write_header(file, header)
-        for role, data, start in (("core_loss", image.core, "core"), ("low_loss", image.low, "low")):
-            store.write_signal(
-                file, role, data, energy_offset_eV=axes[f"{start}_start_eV"],
-                energy_scale_eV=axes["dispersion_eV"], pixel_size_nm=PIXEL_NM,
-            )  # fmt: skip
-    eels.edges([names["signal"]], names["edges"], config)
-    eels.calibrate(names["signal"], names["calibrated"], config)
-    eels.quantify(names["calibrated"], names["edges"], names["fit"], config)
+    config = load_config({})
+    names = recorded.fitted(folder, lengths, materials, recorded.beam(DOSE), seed, rng, config)
     outputs = {key: folder / value for key, value in OUTPUTS.items()}
     measure_spectrum_image(
         names["calibrated"], names["fit"], names["edges"], outputs, {"acquisition_id": "film"}, config

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from ceiflow.layer import profile as _p
 from ceiflow.layer.amplitude import (
+    THIN_BLURS,
     Amplitude,
-    combined,
+    against_matter,
     filling,
     fillings,
-    prior_sd,
+    look,
     reference_amplitude,
-    shape_error,
+    relative_error,
+    settled,
 )
 from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
@@ -216,7 +218,17 @@ def _from_profile(
         part = batch.select(np.flatnonzero(chosen))
         begin = _subset(fitted, chosen)
         joint = _p.fit_jointly(kind, part, begin, names, pixel_nm, limits, blurs)
-        taken = None if particle is None else _taken(joint, particle, species)
+        looked, held = None, None if particle is None else against_matter(joint, particle, species)
+        # Of a thin layer the fit may well have taken the least blur for the most thickness.
+        likely = max(joint.blur, float(np.mean(blurs)))
+        if held is not None and float(np.mean(joint.thickness)) < THIN_BLURS * likely:
+            looked = look(
+                lambda fit, part=part: _p.fit_jointly(kind, part, fit, (), pixel_nm, limits, blurs),
+                joint,
+                held[1],
+                _inflation(joint),
+            )
+        taken = None if particle is None else settled(joint, particle, species, looked)
         if taken is None and not _p.amplitude_quality(joint) < _p.AMPLITUDE_RELATIVE_SD:
             why = "the layer is thinner than the resolution: thickness and density cannot be told apart"
             return None, None, why
@@ -225,12 +237,10 @@ def _from_profile(
         if fill < _p.LEAST_FILLING:
             why = f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze"
             return None, None, why
-        everywhere = _p.fit_segments(kind, batch, joint, amplitude, pixel_nm, limits)
-        share = np.array(
-            [1.0 if taken is None or n == "blur" else taken.from_profile for n in joint.shared_names]
-        )
+        blur = joint.blur if taken is None else taken.blur_nm
+        everywhere = _p.fit_segments(kind, batch, replace(joint, blur=blur), amplitude, pixel_nm, limits)
         everywhere.shared_names = joint.shared_names
-        everywhere.shared_covariance = joint.shared_covariance * share[:, None] * share[None, :]
+        everywhere.shared_covariance = joint.shared_covariance if taken is None else taken.shared_covariance
         limit = _limits(kind, batch, everywhere, pixel_nm, detection_sigma)
         now = everywhere.thickness > limit
         if not now.any():
@@ -241,19 +251,6 @@ def _from_profile(
             break
     fitted.sensitivity = _sensitivity(kind, batch, fitted)
     return fitted, taken, ""
-
-
-def _taken(joint: Fit, particle: Fit, species: list[Species]) -> Amplitude | None:
-    """Amplitudes, once thickness and their weights agree: a thinner layer leaves more to dense matter."""
-    seen = float(np.mean(np.maximum(joint.thickness, 0.0)))
-    thickness, taken = seen, None
-    for _ in range(20):
-        taken = combined(joint, particle, species, thickness)
-        if taken is None:
-            return None
-        factor = float(np.sum(taken.values) / np.sum(joint.amplitude))
-        thickness = 0.5 * (thickness + seen / max(factor, 1e-3))
-    return taken
 
 
 def _some_of(covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -369,21 +366,9 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
         segment_chi2=segment_chi2,
         chi2_per_dof=float(fitted.chi2.sum() / dof),
         significance=float(np.sqrt(max(gain, 0.0))),
-        shape_relative=_shape_relative(fitted, source, taken, bool(np.any(batch.particle & ~batch.layered))),
+        shape_relative=relative_error(fitted, source, taken, bool(np.any(batch.particle & ~batch.layered))),
         notes=notes,
     )
-
-
-def _shape_relative(fitted: Fit, source: str, taken: Amplitude | None, both: bool) -> float:
-    """Relative error of all thicknesses that more counts would not mend."""
-    if taken is not None:
-        return taken.relative_sys
-    if source == "reference" and both:
-        return prior_sd()
-    covered = fitted.thickness[fitted.thickness > fitted.blur / 2]
-    if source != "profile" or not len(covered):
-        return 0.0
-    return min(shape_error(fitted.blur, float(np.mean(covered))), 0.5)
 
 
 def _summary(fitted: Fit, criterion: float) -> dict[str, float]:
