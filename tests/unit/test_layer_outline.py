@@ -6,6 +6,7 @@ from layer_maps import count_maps
 
 from ceiflow.layer.edge import edge_below
 from ceiflow.layer.elements import FitMaps, choose
+from ceiflow.layer.known import of_edges
 from ceiflow.layer.profile import Species
 from ceiflow.layer.trace import find_layer
 from ceiflow.signals.store import Header
@@ -74,3 +75,37 @@ def test_edge_is_found_below_the_contour():
         Species("C", carbon, np.full(x.size, 100.0)),
     ]
     assert edge_below(x, np.zeros(x.size, int), species, 2.0, 25.0, 40.0) == pytest.approx(8.0, abs=0.5)
+
+
+def test_segments_that_few_electrons_saw_know_their_errors():
+    off, missed = [], []
+    for seed in range(30, 34):
+        profile = found(seed, 5.0)[1].profile
+        good = np.isfinite(profile.thickness_nm)
+        off += ((profile.thickness_nm - 5.0) / profile.std_nm)[good].tolist()
+        missed += (~profile.present)[good & (2 * profile.lod_nm < 5.0)].tolist()
+    assert len(off) > 15
+    assert np.mean(np.abs(off) < 1.96) >= 0.85
+    assert np.mean(missed) <= 0.05
+
+
+def test_what_is_known_of_edges_pulls_at_their_sum():
+    known = of_edges((1.0, 0.5), (4.0, 2.0), 5, True)
+    local = np.array([[1.5, 4.5, 9.0, 9.0, 9.0]])
+    assert known.cost(local) == pytest.approx([1.0 + 1.0])
+    # Half the gradient of the cost, downhill.
+    step = 1e-6
+    for i in range(2):
+        moved = local.copy()
+        moved[0, i] += step
+        assert known.pull(local)[0, i] == pytest.approx(
+            -(known.cost(moved) - known.cost(local))[0] / (2 * step), rel=1e-4
+        )
+    # Without a thickness the outer edge is the inner one.
+    assert of_edges(None, (4.0, 2.0), 5, False).cost(local) == pytest.approx([(2.5 / 2) ** 2])
+
+
+def test_a_thick_layer_does_not_change_what_could_have_been_seen():
+    """The limit is that of a bare surface beside the same particle, whatever stands on this one."""
+    limits = [np.median(found(seed, t)[1].profile.null_std_nm) for t in (5.0, 10.0) for seed in (40, 41)]
+    assert max(limits) < 2.0 * min(limits)

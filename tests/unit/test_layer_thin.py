@@ -6,7 +6,7 @@ from layer_maps import count_maps
 from test_layer_estimate import measured
 from test_layer_spectrum_image import carbon_per_nm_of_path, run  # noqa: F401  (a fixture)
 
-from ceiflow.layer.amplitude import COMPOSITION_LOG_SD, prior_sd, shape_error
+from ceiflow.layer.amplitude import COMPOSITION_LOG_SD, Looked, prior_sd, shape_error
 
 
 @pytest.mark.parametrize("thickness", [1.0, 1.5, 2.0])
@@ -54,3 +54,20 @@ def test_a_fit_that_ran_away_does_not_hide_the_surface(run):  # noqa: F811
     rows, _, _, _, _ = run(maps)
     assert rows["layer_thickness_nm"]["status"] == "identified"
     assert float(rows["layer_thickness_nm"]["value"]) == pytest.approx(8.0, abs=0.15)
+
+
+def test_amplitude_from_a_skew_likelihood():
+    logs = np.arange(-20, 21) * 0.1
+    plain = Looked(logs, (logs / 0.3) ** 2, np.ones(logs.size))
+    assert plain.spread() == pytest.approx(0.3, rel=0.03)
+    value, left = plain.with_prior(0.8, 0.4, 0.0)
+    share = 0.3**2 / (0.3**2 + 0.4**2)
+    sd = 0.3 * np.sqrt(1 - share)
+    # The mean of the thickness, which goes as one over the amplitude.
+    assert value == pytest.approx(0.8 * share - sd**2 / 2, abs=0.01)
+    assert left == pytest.approx(sd, rel=0.02)
+    # What says nothing upwards leaves that side to what is known beforehand.
+    open_ended = Looked(logs, np.where(logs < 0, (logs / 0.1) ** 2, 0.0), np.ones(logs.size))
+    value, left = open_ended.with_prior(0.8, 0.3, 0.0)
+    assert 0.6 < value < 0.9
+    assert left == pytest.approx(0.3, abs=0.06)

@@ -89,7 +89,12 @@ def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection 
             x, y = place(column[index]).copy(), place(row[index]).copy()
             x[~where[index]] = np.nan
             look = {"color": colour, "linewidth": 1.3, "linestyle": dashes, "path_effects": outline}
-            axes.plot(x, y, marker=".", markersize=1.5, **look)
+            # A point between two others of another kind has no line to be seen by.
+            lone = np.convolve(np.isfinite(x), [1, 1, 1], "same")[: len(x)] == 1
+            sizes = ((~lone, 1.5), (lone, 5.0))
+            for points, size in sizes:
+                shown = np.where(points, x, np.nan)
+                axes.plot(shown, y, marker=".", markersize=size, **look)
     if not segments and not dots:
         return None
     limits = (0.0, _top_thickness(table) or 1.0)

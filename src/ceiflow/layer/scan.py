@@ -16,7 +16,7 @@ from ceiflow.layer.starts import start
 FloatArray = NDArray[np.float64]
 
 #: Step of the thickness in blurs, and the places of the outer edge that are tried, in standard deviations.
-STEP_BLURS, OUTER = 0.5, (-1.2, 0.0, 1.2)
+STEP_BLURS, OUTER = 0.8, (-1.2, 0.0, 1.2)
 
 
 def likelihood(
