@@ -122,6 +122,17 @@ def test_line_without_carbon_has_a_surface_and_says_what_is_missing(run):  # noq
     assert 0 < summary["layer"]["edge_std_nm"] < 0.5
 
 
+@pytest.mark.parametrize(("width", "known"), [(40, True), (15, False)])
+def test_what_stands_beside_a_layer_of_unknown_reach_is_no_film(run, width, known):  # noqa: F811
+    """Too little vacuum in view to tell a layer: carbon beside the surface may be its own."""
+    rng = np.random.default_rng(8)
+    edge = np.repeat([1.0, 0.0], [12, width - 12])
+    layer = ((np.arange(width) >= 12) & (np.arange(width) < 19)).astype(float)
+    rows, _, _, _, masks = run(flat((30, width), 1000 * edge, 500 * layer, rng), f"reach-{width}")
+    assert (rows["layer_thickness_nm"]["status"] == "identified") == known
+    assert ("beside" in masks) == known
+
+
 def test_layer_without_pixel_size(run):  # noqa: F811
     out, _, _ = count_maps(np.random.default_rng(0))
     rows, *_ = run(out, "no-size", known={**KNOWN, "pixel_size_nm": MISSING})

@@ -215,10 +215,13 @@ def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):
     band = max(2.0 * (pixel_nm or 1.0), limit or 0.0)
     masks = zones.zone_masks(zone, distance, segment_map, depth, band, measured)
     blur = found.profile.blur_nm if found.profile is not None else 1.0
+    outer = np.where(present, thickness, 0.0)
+    if pixel_nm:
+        # Where nothing says how far the layer reaches, what stands beside the surface may be the layer.
+        outer[np.isnan(trace.lod_nm) if trace is not None else slice(None)] = np.inf
     around = support.beside(
-        distance, segment_map, np.where(present, thickness, 0.0), blur, pixel_nm or 1.0,
-        2 * settings["max_thickness_nm"], measured,
-    )  # fmt: skip
+        distance, segment_map, outer, blur, pixel_nm or 1.0, 2 * settings["max_thickness_nm"], measured
+    )
     return zone, distance, masks | ({support.BESIDE: around} if around.any() else {})
 
 

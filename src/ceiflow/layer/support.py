@@ -42,7 +42,7 @@ def beside(
     distance_nm, segment : (rows, columns) arrays
         Distance from the particle's edge, nearest segment (-1 is left out).
     outer_nm : (n,) array
-        Distance of the layer's outer edge from the particle's, by segment.
+        Distance of the layer's outer edge from the particle's, by segment; inf where it is not known.
     blur_nm, pixel_nm, reach_nm : float
     measured : (rows, columns) bool array
 
