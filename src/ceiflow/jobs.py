@@ -42,7 +42,9 @@ def run_stage(snakemake: Any, stage: Callable[[Any, Any, Any], None]) -> None:
             except SignalError as error:
                 if snakemake.params.get("config", {}).get("strict"):
                     raise
-                header = replace(any_header(snakemake.input), status="failed", reason=str(error))
+                header = any_header(snakemake.input)
+                reason = name_raw_file(str(error), snakemake.input, header)
+                header = replace(header, status="failed", reason=reason)
         if header is not None:
             print(header.reason, file=sys.stderr)
             for path in snakemake.output:
@@ -86,6 +88,15 @@ def failed_input(inputs: Any) -> Header | None:
 def any_header(inputs: Any) -> Header:
     """What is known of the acquisition that a stage could not use."""
     return read_header(inputs["signal"])
+
+
+def name_raw_file(text: str, inputs: Any, header: Header) -> str:
+    """A message with the raw file, which its reader can look at, in place of the stage's own input."""
+    raw = next((entry["path"] for entry in header.source if entry["role"] in ("core_loss", "image")), "")
+    for name, path in inputs.items():
+        if raw and name in ("signal", "fit"):
+            text = text.replace(str(path), raw)
+    return text
 
 
 def write_failed(path: Path, header: Header) -> None:
