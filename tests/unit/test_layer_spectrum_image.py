@@ -127,6 +127,9 @@ def test_conformal_layer(run):
         zone, distance = file["zone"][()], file["distance_nm"][()]
         assert file.attrs["pixel_size_nm"] == 1.0
         assert file["areal_density/Mn"].dtype == np.float32
+        # No species could be told here: its map is there all the same, and empty.
+        for species in ("sp2", "aliphatic", "ether", "carboxyl", "carbonate"):
+            assert np.isnan(file[f"carbon_fraction/{species}"][()]).all()
     assert set(np.unique(zone)) <= {0, 1, 2, 255}
     assert np.array_equal(zone == 1, masks["layer"])
     assert abs(np.sum(zone == 1) / summary["analysed_length_nm"] - 8.0) < 0.6

@@ -17,7 +17,7 @@ from ceiflow.layer.profile import Species
 from ceiflow.layer.registration import Registration, register
 from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
 from ceiflow.layer.trace import INNER_NM, INNER_PIXELS, Found, edge_std_nm, find_layer, room_nm
-from ceiflow.study.measurements import Measurement, not_identifiable
+from ceiflow.study.measurements import SPECIES, Measurement, not_identifiable
 
 #: Without a pixel size lengths are counted in pixels, and nothing in nm is reported.
 NO_PIXEL_SIZE = "pixel size missing"
@@ -256,7 +256,9 @@ def write_maps(
         for name in ("thickness_over_mfp", "reduced_chi2", "total_counts"):
             values = maps.single.get(name, np.full(maps.shape, np.nan))
             _write(file, name, values.astype(np.float32))
-        for name, values in sorted((more or {}).items()):
+        # Every carbon species has a map, as every element has, empty where none could be made.
+        unknown = {f"carbon_fraction/{name}": np.full(maps.shape, np.nan) for name in SPECIES}
+        for name, values in sorted((unknown | (more or {})).items()):
             _write(file, name, values.astype(np.float32))
         _write(file, "zone", zone)
         _write(file, "distance_nm", distance.astype(np.float32))
