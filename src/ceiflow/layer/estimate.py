@@ -21,7 +21,7 @@ from ceiflow.layer.amplitude import (
 )
 from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
-from ceiflow.layer.null import null_std
+from ceiflow.layer.null import detection_floor_nm, null_std
 from ceiflow.layer.profile import Profile, Species
 from ceiflow.layer.scan import mean_and_std
 from ceiflow.layer.starts import half_width
@@ -288,7 +288,7 @@ def _limits(kind, batch, fitted, pixel_nm, detection_sigma):
 
 def _above(null: FloatArray, fitted: Fit, pixel_nm: float, detection_sigma: float) -> FloatArray:
     """Detection limit, from the standard deviation of a bare segment."""
-    return np.maximum(detection_sigma * null, _p.detection_floor_nm(pixel_nm, fitted.blur))
+    return np.maximum(detection_sigma * null, detection_floor_nm(pixel_nm, fitted.blur))
 
 
 def _inflation(fitted: Fit) -> float:

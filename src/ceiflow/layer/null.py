@@ -12,6 +12,9 @@ FloatArray = NDArray[np.float64]
 
 #: Step of the logarithm that limits are rounded up to.
 ROUNDED = float(np.log(120.0) / 23)
+#: The shape of pixel and probe is known to some percent of their width: an excess below this share of the
+#: blur (one standard deviation), or of a pixel, is as well explained by an edge of slightly different shape.
+FLOOR_PIXELS, FLOOR_BLURS = 0.25, 0.25
 
 
 def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
@@ -50,3 +53,8 @@ def _std_at(
     return _batch.fit(
         kind, batch, local, fitted.blur, fitted.amplitude, iterations=0, free_linear=free_linear
     ).own_std()
+
+
+def detection_floor_nm(pixel_nm: float, blur_nm: float) -> float:
+    """Thickness below which no excess is called a layer, however many the counts."""
+    return float(max(FLOOR_PIXELS * pixel_nm, FLOOR_BLURS * blur_nm))

@@ -30,10 +30,6 @@ BLUR_SLACK = 0.2
 AMPLITUDE_RELATIVE_SD = 0.25
 #: A "layer" that is less than this share of the dense reference material is haze, not a layer.
 LEAST_FILLING = 0.1
-#: The shape of pixel and probe is known to some percent of their width: an excess below this share of the
-#: blur (one standard deviation), or of a pixel, is as well explained by an edge of slightly different shape.
-FLOOR_PIXELS, FLOOR_BLURS = 0.25, 0.25
-
 #: The contour of all matter strays from its mean place by so many pixels: it is drawn in a smoothed map.
 OUTLINE_PIXELS = 0.25
 
@@ -396,8 +392,3 @@ def particle_step(fitted: Fit, species: list[Species]) -> float:
     at = next(s for s, item in enumerate(species) if item.particle)
     where = _batch.linear_columns(np.array([item.particle for item in species]))[at]
     return float(np.median(fitted.local[:, where.start + 1]))
-
-
-def detection_floor_nm(pixel_nm: float, blur_nm: float) -> float:
-    """Thickness below which no excess is called a layer, however many the counts."""
-    return float(max(FLOOR_PIXELS * pixel_nm, FLOOR_BLURS * blur_nm))

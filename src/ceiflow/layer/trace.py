@@ -14,7 +14,8 @@ from ceiflow.layer.elements import REFERENCE_RELATIVE_SYS, Choice
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.lines import line_axis, line_distance, trace_lines
 from ceiflow.layer.mixed import mixed_segments, unresolved_std
-from ceiflow.layer.profile import BIN_PIXELS, Profile, Species, detection_floor_nm
+from ceiflow.layer.null import detection_floor_nm
+from ceiflow.layer.profile import BIN_PIXELS, Profile, Species
 from ceiflow.layer.reference import DENSE_PER_NM3
 from ceiflow.layer.segments import Segments, divide, split
 from ceiflow.layer.summary import LIMIT_QUANTILE, Trace
