@@ -1,12 +1,21 @@
 """The rim in images: slope of a tilted facet, distances in the band alone, when a spot names a crystal."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from ceiflow.images.amorphous import naming_bar
+from ceiflow.layer import rim
 from ceiflow.layer.distance import distance_and_position
 from ceiflow.layer.kernels import basis
 from ceiflow.layer.surface import trace_surface
+from ceiflow.phantom.geometry import Scene, make_arc, surface_in_view
+from ceiflow.phantom.images import overview
+from ceiflow.phantom.materials import MATERIALS
+from ceiflow.phantom.optics import Lens
+from ceiflow.study import load_config
 
 
 def test_tilted_facet_is_the_mean_of_edges_at_all_depths():
@@ -43,3 +52,48 @@ def test_bar_for_a_name_is_above_that_of_a_known_background_and_grows_with_the_a
     bars = [naming_bar(area, 1.3, 5.5) for area in (10.0, 200.0, 2000.0)]
     assert bars[1] > known
     assert bars == sorted(bars)
+
+
+def _rim_of(share, thickness_pixels, seed=5):
+    """A straight particle (1), a rim of `share` of its brightness with fringes at its outer edge, vacuum."""
+    rng = np.random.default_rng(seed)
+    columns = np.indices((220, 220))[1]
+    relief = 12 * gaussian_filter(rng.standard_normal(220), 8, mode="wrap")[:, None]
+    outer = 80 + thickness_pixels + (relief if thickness_pixels else 0.0) + np.zeros((220, 1))
+    particle, matter = columns < 80, columns < outer
+    clean = gaussian_filter(np.where(particle, 1.0, np.where(matter, share, 0.0)), 0.8)
+    past = (columns - outer) / 2.0
+    fringes = -0.1 * np.sin(2 * past) * np.exp(-(past**2)) if thickness_pixels else 0.0
+    return clean + fringes + 0.03 * rng.standard_normal(clean.shape), outer.ravel() - 80
+
+
+def test_contour_keeps_off_a_rim_of_half_the_brightness():
+    smooth = gaussian_filter(_rim_of(0.5, 20)[0], 0.7)
+    level = rim.between_plateaus(smooth, 0.5, 40)
+    assert 0.6 < level < 0.9
+    # Half the height passes through all of the rim, the level does not.
+    band = smooth[:, 84:96]
+    assert (band > 0.5).mean() > 0.2
+    assert (band > level).mean() < 0.002
+
+
+def test_contour_of_a_bare_edge_stays_at_half_height():
+    smooth = gaussian_filter(_rim_of(0.5, 0)[0], 0.7)
+    assert rim.between_plateaus(smooth, 0.5, 40) == 0.5
+
+
+def test_overview_of_a_thick_layer_is_measured_and_not_called_bare():
+    rng = np.random.default_rng([200, 100, 20, 1, 0])
+    arc = make_arc(rng, 2000.0, thickness_nm=10.0, sd_nm=1.0, bare_fraction=0.0, relief_nm=0.5)
+    scene = Scene("facet", arc, radius_nm=89.3, depth_nm=300.0, tilt_rad=0.0081, angle_rad=-0.4914)
+    materials = {"oxide": MATERIALS["NMC532"], "skin": MATERIALS["rocksalt"], "layer": MATERIALS["Li2CO3"]}
+    lens = Lens(defocus_nm=800.0, dose_e_per_A2=20.0)
+    image = overview(scene, materials, lens, rng, (256, 256), 0.78).counts.astype(float)
+    known = {"defocus_nm": 800.0, "beam_energy_keV": 300.0}
+    metadata = {name: SimpleNamespace(known=True, value=value) for name, value in known.items()}
+    seen = rim.measure(image, 0.78, SimpleNamespace(modality="tem", metadata=metadata), load_config({}))
+    truth = surface_in_view(scene, (256, 256), 0.78)["thickness_nm"].mean()
+    present = seen.trace.present
+    assert present.mean() > 0.95
+    wrong = float(seen.trace.thickness_nm[present].mean() - truth)
+    assert abs(wrong) < 2 * seen.trace.sys_nm
