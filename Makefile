@@ -71,7 +71,7 @@ fuzz: $(VENV)/installed ## spoiled instrument files, sheets and configurations (
 	$(BIN)/python tests/fuzz/studies.py --count 600 --seed $(SEED)
 
 faults: $(VENV)/installed ## a hundred kills of the demo study at random moments; goes on where it was stopped
-	$(BIN)/python tests/faults/kills.py --demo --count 100 --seed $(SEED) .faults
+	$(BIN)/python tests/faults/kills.py --demo --count 100 --longest 40 --seed $(SEED) .faults
 
 record: $(VENV)/installed ## take the finished demo as what `make verify` compares with
 	rm -rf config/demo/recorded

@@ -120,6 +120,8 @@ def kill_many(study: Path, reference: Path, count: int, seed: int, longest: floa
     done = {"killed": 0, "completed": 0, "partial": 0, "wrong": []}
     if record.exists():
         done = json.loads(record.read_text())
+    # The harness itself may have been stopped.
+    unlock(study)
     digests = Digests()
     undisturbed, raw = digests.of(reference / "results"), digests.of(reference / "raw")
     for after in moments(seed, count, longest)[done["killed"] :]:
@@ -127,7 +129,7 @@ def kill_many(study: Path, reference: Path, count: int, seed: int, longest: floa
         while (status := run_and_kill(study, after)) is not None:
             note_end(study, undisturbed, raw, status, done)
             record.write_text(json.dumps(done))
-            if status != 0:
+            if done["wrong"]:
                 return done
         done["killed"] += 1
         done["partial"] += sum((study / name).exists() for name in unfinished(study))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, demo_study, edit_config, snakemake
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.clusters]
 SHARED = ("lsf", "htcondor")
 BUCKET = ("kubernetes", "aws-batch")
 

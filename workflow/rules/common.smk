@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -11,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from ceiflow.errors import StudyError
 from ceiflow.report.closing import closing_text
-from ceiflow.study import module_digest, validate
+from ceiflow.study import module_digest, source_digest, validate
 from ceiflow.figures.names import STUDY_FIGURES
 from ceiflow.figures.slots import slots
 from ceiflow.figures.tables import groups, rows
@@ -34,6 +35,10 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 config.update(STUDY.config)
+BEGUN = time.time()
+for path in (config["cells"], config["acquisitions"]):
+    if workflow.is_main_process and (FOLDER / path).stat().st_mtime > BEGUN + 1:
+        raise WorkflowError(f"{path}: time of the file: found the future; expected the past (touch it)")
 
 
 def region_of(row):
@@ -116,6 +121,12 @@ def by_attempt(megabytes):
     return wanted
 
 
+def code_of(script, *modules):
+    """What a rule depends on as code: its adapter, and the modules that it calls with all below them."""
+    # By content: the time of a script, which Snakemake would go by, is that of the checkout.
+    return module_digest(*modules) + source_digest(workflow.source_path(f"../scripts/{script}.py"))
+
+
 def sections(*names):
     """The parts of the configuration that a rule reads, so that it reruns for these alone."""
     return {name: config[name] for name in names}
@@ -128,9 +139,22 @@ def raw_paths(row):
 
 def raw_files(wildcards):
     """Raw files that are there or that a rule makes; an absent one fails its own row, not the run."""
-    made = {*RETRIEVED, *DEMO_FILES}
     paths = raw_paths(ACQUISITIONS[wildcards.acquisition])
-    return [path for path in dict.fromkeys(paths) if path in made or (FOLDER / path).exists()]
+    return [path for path in dict.fromkeys(paths) if path in MADE or (FOLDER / path).exists()]
+
+
+def raw_input(wildcards):
+    """The raw files, whose times are another clock's: `raw_stamps` says whether they changed."""
+    files = raw_files(wildcards)
+    # Snakemake fails a job whose input is of the future, ancient or not; the script finds these by the sheet.
+    passed = [path for path in files if path in MADE or (FOLDER / path).stat().st_mtime <= BEGUN]
+    return [path if path in MADE else ancient(path) for path in passed]
+
+
+def raw_stamps(wildcards):
+    """Size and whole seconds of the raw files that no rule makes: another file, older or newer, is seen by these."""
+    recorded = [FOLDER / path for path in raw_files(wildcards) if path not in MADE]
+    return [[path.stat().st_size, int(path.stat().st_mtime)] for path in recorded]
 
 
 def sheet_row(wildcards):
@@ -264,3 +288,4 @@ def demo_files():
 
 
 DEMO_FILES = demo_files()
+MADE = {*RETRIEVED, *DEMO_FILES}

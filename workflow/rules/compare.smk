@@ -21,7 +21,7 @@ rule collect_measurements:
     resources:
         mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("collect_measurements", "ceiflow.statistics"),
     script:
         "../scripts/collect_measurements.py"
 
@@ -46,7 +46,7 @@ rule aggregate_cells:
         mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         config=sections("statistics"),
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("aggregate_cells", "ceiflow.statistics"),
     script:
         "../scripts/aggregate_cells.py"
 
@@ -95,7 +95,7 @@ rule judge_claims:
         mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         config=sections("claims", "statistics"),
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("judge_claims", "ceiflow.statistics"),
     script:
         "../scripts/judge_claims.py"
 
@@ -119,7 +119,7 @@ rule judge_panels:
         mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         config={"claims": PANELS, **sections("statistics")},
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("judge_panels", "ceiflow.statistics"),
     script:
         "../scripts/judge_panels.py"
 
@@ -143,6 +143,6 @@ rule plan_study:
         mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
         config=sections("claims", "statistics"),
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("plan_study", "ceiflow.statistics"),
     script:
         "../scripts/plan_study.py"

@@ -22,6 +22,6 @@ if DEMO_FILES:
             acquisitions=sorted(ACQUISITIONS),
             folder=FOLDER.as_posix(),
             seed=config["statistics"]["seed"],
-            code=module_digest("ceiflow.phantom"),
+            code=code_of("simulate_demo", "ceiflow.phantom"),
         script:
             "../scripts/simulate_demo.py"

@@ -23,6 +23,6 @@ rule measure_image:
     params:
         acquisition=identity,
         config=sections("images", "layer", "statistics", "strict"),
-        code=module_digest("ceiflow.layer", "ceiflow.images"),
+        code=code_of("measure_image", "ceiflow.layer", "ceiflow.images"),
     script:
         "../scripts/measure_image.py"

@@ -4,7 +4,7 @@
 rule ingest:
     """Data, axes in eV and nm, and metadata with their origin; or the reason why not."""
     input:
-        raw=raw_files,
+        raw=raw_input,
     output:
         signal="<results>/signals/{acquisition}.h5",
     log:
@@ -18,8 +18,9 @@ rule ingest:
         mem_mb=by_attempt(2500),  # `reading.memory_MB` and the program
     params:
         acquisition=sheet_row,
+        stamps=raw_stamps,
         folder=FOLDER.as_posix(),
         config=sections("microscope", "reading", "strict"),
-        code=module_digest("ceiflow.signals"),
+        code=code_of("ingest", "ceiflow.signals"),
     script:
         "../scripts/ingest.py"

@@ -33,7 +33,7 @@ rule calibrate:
         mem_mb=by_attempt(2000),  # a few blocks of the largest signal
     params:
         config=sections("eels", "detector", "strict"),
-        code=module_digest("ceiflow.eels"),
+        code=code_of("calibrate", "ceiflow.eels"),
     script:
         "../scripts/calibrate.py"
 
@@ -54,7 +54,7 @@ rule list_settings:
     resources:
         mem_mb=by_attempt(500),  # headers
     params:
-        code=module_digest("ceiflow.eels"),
+        code=code_of("list_settings", "ceiflow.eels"),
     script:
         "../scripts/list_settings.py"
 
@@ -77,7 +77,7 @@ rule edges:
         mem_mb=by_attempt(1500),  # eXSpy and what it imports
     params:
         config=sections("eels"),
-        code=module_digest("ceiflow.eels"),
+        code=code_of("edges", "ceiflow.eels"),
     script:
         "../scripts/edges.py"
 
@@ -101,7 +101,7 @@ rule quantify:
         mem_mb=by_attempt(2000),  # two blocks of pixels and their weights
     params:
         config=sections("eels", "detector", "strict"),
-        code=module_digest("ceiflow.eels"),
+        code=code_of("quantify", "ceiflow.eels"),
     script:
         "../scripts/quantify.py"
 
@@ -128,7 +128,7 @@ rule dose_series:
         frames=frame_rows,
         folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector"),
-        code=module_digest("ceiflow.eels"),
+        code=code_of("dose_series", "ceiflow.eels"),
     script:
         "../scripts/dose_series.py"
 
@@ -162,7 +162,7 @@ rule measure_spectrum_image:
         acquisition=identity,
         folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector", "layer", "statistics", "strict"),
-        code=module_digest("ceiflow.layer", "ceiflow.eels"),
+        code=code_of("measure_spectrum_image", "ceiflow.layer", "ceiflow.eels"),
     script:
         "../scripts/measure_spectrum_image.py"
 
@@ -184,7 +184,7 @@ rule export_hyperspy:
     resources:
         mem_mb=by_attempt(500),  # copied by rows
     params:
-        code=module_digest("ceiflow.eels"),
+        code=code_of("export_hyperspy", "ceiflow.eels"),
     script:
         "../scripts/export_hyperspy.py"
 
@@ -217,6 +217,6 @@ rule measure_spectrum:
         acquisition=identity,
         folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector", "statistics", "strict"),
-        code=module_digest("ceiflow.eels"),
+        code=code_of("measure_spectrum", "ceiflow.eels"),
     script:
         "../scripts/measure_spectrum.py"

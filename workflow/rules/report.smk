@@ -72,7 +72,7 @@ rule plot_study:
         mem_mb=by_attempt(1000),  # one figure at a time
     params:
         dpi=config["report"]["dpi"],
-        code=module_digest("ceiflow.figures"),
+        code=code_of("plot_study", "ceiflow.figures"),
     script:
         "../scripts/plot_study.py"
 
@@ -130,6 +130,7 @@ rule record_provenance:
     params:
         config=STUDY.config,
         code={room: module_digest(f"ceiflow.{room}") for room in ROOMS},
+        own=code_of("record_provenance", "ceiflow.study"),
     script:
         "../scripts/record_provenance.py"
 
@@ -163,7 +164,7 @@ rule study_page:
     params:
         parameters={},
         depth=1,
-        code=module_digest("ceiflow.figures", "ceiflow.report"),
+        code=code_of("render_page", "ceiflow.figures", "ceiflow.report"),
     script:
         "../scripts/render_page.py"
 
@@ -192,7 +193,7 @@ rule cell_page:
         parameters=cell_name,
         rows=cell_sheet_rows,
         depth=2,
-        code=module_digest("ceiflow.figures", "ceiflow.report", "ceiflow.statistics"),
+        code=code_of("render_page", "ceiflow.figures", "ceiflow.report", "ceiflow.statistics"),
     script:
         "../scripts/render_page.py"
 
@@ -215,7 +216,7 @@ rule index_pages:
     resources:
         mem_mb=by_attempt(500),  # text
     params:
-        code=module_digest("ceiflow.figures", "ceiflow.report"),
+        code=code_of("index_pages", "ceiflow.figures", "ceiflow.report"),
     script:
         "../scripts/index_pages.py"
 
@@ -239,7 +240,7 @@ rule explore_spectra:
         mem_mb=by_attempt(2000),  # a page's worth of spectra, and one block to pool
     params:
         config=sections("eels", "detector"),
-        code=module_digest("ceiflow.report.explorer", "ceiflow.report.template", "ceiflow.eels"),
+        code=code_of("explore_spectra", "ceiflow.report.explorer", "ceiflow.report.template", "ceiflow.eels"),
     script:
         "../scripts/explore_spectra.py"
 
@@ -273,6 +274,6 @@ rule write_manifest:
         mem_mb=by_attempt(200),  # read in pieces
     params:
         drawn=[path.removeprefix("<results>/") for path in drawn({*ACQUISITIONS})],  # made for the cells' pages
-        code=module_digest("ceiflow.study"),
+        code=code_of("write_manifest", "ceiflow.study"),
     script:
         "../scripts/write_manifest.py"

@@ -29,7 +29,7 @@ rule simulate_statistics:
         mem_mb=1000,  # all pixels of all runs at once
     params:
         seed=config["statistics"]["seed"],
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("simulate_statistics", "ceiflow.statistics"),
     script:
         "../scripts/simulate_statistics.py"
 
@@ -52,6 +52,6 @@ rule tabulate_simulation:
         mem_mb=200,  # text
     params:
         seed=config["statistics"]["seed"],
-        code=module_digest("ceiflow.statistics"),
+        code=code_of("tabulate_simulation", "ceiflow.statistics"),
     script:
         "../scripts/tabulate_simulation.py"

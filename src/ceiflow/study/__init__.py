@@ -5,7 +5,7 @@ Light, since every job imports it.
 
 from ceiflow.study.claims import matches
 from ceiflow.study.config import default_config, load_config
-from ceiflow.study.digests import file_sha256, module_digest, seed_for
+from ceiflow.study.digests import file_sha256, module_digest, seed_for, source_digest
 from ceiflow.study.manifest import write_manifest
 from ceiflow.study.provenance import write_config, write_provenance
 from ceiflow.study.validation import Study, absent_files, load_study, validate
@@ -20,6 +20,7 @@ __all__ = [
     "matches",
     "module_digest",
     "seed_for",
+    "source_digest",
     "validate",
     "write_config",
     "write_manifest",

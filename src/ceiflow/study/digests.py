@@ -51,10 +51,19 @@ def module_digest(*names: str) -> str:
         if head != _PACKAGE.name or not files:
             raise ModuleNotFoundError(f"no module {name}", name=name)
         for file in files:
-            # Line ends depend on the checkout, the code does not.
-            source = file.read_bytes().replace(b"\r\n", b"\n")
+            source = _source(file)
             digest.update(f"{file.relative_to(_PACKAGE).as_posix()}\0{len(source)}\0".encode() + source)
     return digest.hexdigest()[:16]
+
+
+def source_digest(path: Path | str) -> str:
+    """Digest of one file of source code, wherever it lies."""
+    return hashlib.sha256(_source(path)).hexdigest()[:16]
+
+
+def _source(path: Path | str) -> bytes:
+    """Line ends depend on the checkout, the code does not."""
+    return Path(path).read_bytes().replace(b"\r\n", b"\n")
 
 
 def file_sha256(path: Path | str) -> str:
