@@ -124,6 +124,15 @@ def test_slurm_profile(tmp_path):
     assert run.jobs()["ingest"] > 1
 
 
+def test_every_rule_counts_its_script_as_code():
+    """Profiles leave out the trigger `code`, which goes by the times of the checkout."""
+    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        for rule in re.split(r"^ *rule ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            # What came from afar is not fetched again.
+            for script in {*re.findall(r"scripts/(\w+)\.py", rule)} - {"retrieve", "fetch_reference"}:
+                assert f'code_of("{script}"' in rule, f"{file.name}: {rule[:40]}"
+
+
 def test_every_key_of_a_profile_has_a_comment():
     for profile in sorted((ROOT / "profiles").glob("*/config.yaml")):
         lines = profile.read_text(encoding="utf-8").splitlines()

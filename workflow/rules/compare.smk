@@ -68,7 +68,7 @@ rule pool_species:
         mem_mb=by_attempt(1000),  # likelihoods of thousands of spectra
     params:
         acquisitions=[spectrum_row(name) for name in MAPS + SPECTRA],
-        code=module_digest("ceiflow.eels"),
+        code=code_of("pool_species", "ceiflow.eels"),
     script:
         "../scripts/pool_species.py"
 

@@ -106,7 +106,7 @@ rule plot_panels:
         dpi=config["report"]["dpi"],
         claims=config["claims"],  # whose margins the panels take over
         names=[*PANEL_FIGURES],
-        code=module_digest("ceiflow.figures", "ceiflow.report"),
+        code=code_of("plot_panels", "ceiflow.figures", "ceiflow.report"),
     script:
         "../scripts/plot_panels.py"
 
