@@ -1,4 +1,4 @@
-"""The demo study on one core and on two, on a machine that does nothing else: `python benchmarks/scaling/cores.py`.
+"""The demo study on one core and on two: `python benchmarks/scaling/cores.py`, on a quiet machine.
 
 Both runs are from nothing, with byte-code and file caches warm: a first, small run is not counted. Wall time
 is asked for here; CPU time beside it shows whether the machine was quiet (about the same in both).
