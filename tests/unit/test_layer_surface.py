@@ -137,3 +137,24 @@ def test_hole_of_a_ring_counts_only_where_asked():
     # Across the hole its walls face each other.
     facing = trace_surface(field, 0.5, 1.0, fill_holes=False, facing_nm=40.0)
     assert facing.lost_nm["facing"] == pytest.approx(2 * np.pi * inner, rel=0.02)
+
+
+@pytest.mark.parametrize("gap", [0.9, 1.2, 1.6, 3.0])
+def test_surfaces_of_a_narrow_gap_are_left_out(gap):
+    rng = np.random.default_rng(4)
+    columns = np.indices((60, 90))[1]
+    left, right = 40.3, 40.3 + gap
+    # Shares of pixels that the gap covers, and some noise.
+    covered = np.clip(np.minimum(columns + 0.5, right) - np.maximum(columns - 0.5, left), 0.0, 1.0)
+    field = 1.0 - covered + 0.02 * rng.standard_normal(columns.shape)
+    surface = trace_surface(field, 0.5, 1.0, facing_nm=10.0)
+    assert surface.length_nm == 0.0
+    assert surface.lost_nm["facing"] > 100.0
+
+
+def test_noisy_surface_of_one_particle_faces_nothing():
+    rng = np.random.default_rng(5)
+    rows, columns = np.indices((120, 120))
+    clean = np.clip(35.0 - np.hypot(rows - 60, columns - 60), -1.0, 1.0)
+    surface = trace_surface(clean + 0.25 * rng.standard_normal(clean.shape), 0.0, 1.0, facing_nm=10.0)
+    assert surface.lost_nm["facing"] < 0.03 * 2 * np.pi * 35.0

@@ -20,6 +20,8 @@ STEP_PIXELS = 0.25
 MIN_PIXELS = 12
 #: A map narrower than this has no margin across: its frame is the side of a line, not the end of the view.
 NARROW_PIXELS = 6
+#: From this far outside its own surface a ray looks for other particles, in pixels: wider gaps count.
+NEAREST_PIXELS = 0.25
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def trace_surface(
     reasons = []
     for number, (points, normals, radius, closed) in enumerate(parts):
         frame = _near_frame(points, normals, inside.shape, margin_pixels, view_nm / pixel_size_nm)
-        facing = _meets_particle(points, normals, inside, facing_nm / pixel_size_nm)
+        facing = _meets_particle(points, normals, clean - level, facing_nm / pixel_size_nm)
         shift = _start_of_closed(frame | facing) if closed else 0
         roll = [np.roll(item, -shift, axis=0) for item in (points, normals, radius, frame, facing)]
         parts[number] = (roll[0], roll[1], roll[2], closed)
@@ -299,20 +301,20 @@ def _near_frame(points, normals, shape, margin, view):
     return out
 
 
-def _meets_particle(points, normals, inside, reach):
-    """Points whose outward normal enters a particle within `reach` pixels."""
+def _meets_particle(points, normals, height, reach):
+    """Points whose outward normal enters a particle within `reach` pixels; `height` is above zero inside."""
     from scipy.ndimage import map_coordinates
 
-    distances = np.arange(1.5, max(reach, 0.0) + 0.5, 0.5)
+    # The field itself and not its mask: a gap may be narrower than a pixel.
+    distances = np.arange(NEAREST_PIXELS, max(reach, 0.0) + 0.5, 0.5)
     met = np.zeros(len(points), dtype=bool)
-    mask = inside.astype(float)
     free = np.zeros(len(points), dtype=bool)
     for distance in distances:
         where = (points + distance * normals).T
-        value = map_coordinates(mask, where, order=1, mode="constant", cval=0.0)
+        value = map_coordinates(height, where, order=1, mode="constant", cval=-1.0)
         # The ray has to have left its own particle before meeting one counts.
-        met |= free & (value > 0.5)
-        free |= value < 0.5
+        met |= free & (value > 0)
+        free |= value < 0
     return met
 
 
