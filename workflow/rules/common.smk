@@ -152,7 +152,7 @@ def raw_input(wildcards):
 
 
 def raw_stamps(wildcards):
-    """Size and whole seconds of the raw files that no rule makes: another file, older or newer, is seen by these."""
+    """Size and whole seconds of the raw files that no rule makes; by these another file, older or newer, is seen."""
     recorded = [FOLDER / path for path in raw_files(wildcards) if path not in MADE]
     return [[path.stat().st_size, int(path.stat().st_mtime)] for path in recorded]
 
