@@ -122,7 +122,7 @@ def by_attempt(megabytes):
 
 
 def code_of(script, *modules):
-    """What a rule depends on as code: its adapter, and the modules that it calls with all below them."""
+    """The code that a rule depends on, its adapter and the modules that it calls with all below them."""
     # By content: the time of a script, which Snakemake would go by, is that of the checkout.
     return module_digest(*modules) + source_digest(workflow.source_path(f"../scripts/{script}.py"))
 
