@@ -51,7 +51,7 @@ def test_what_differs_between_states_is_no_scatter():
 
 
 def test_states_weigh_alike_however_many_cells_each_has():
-    row = two_states({"charged": [8.0], "discharged": [11.0, 12.0, 13.0]}).judge({**TEN, **STATE})
+    row = two_states({"charged": [7.5, 8.5], "discharged": [11.0, 12.0, 13.0]}).judge({**TEN, **STATE})
     assert row["estimate"] == pytest.approx(10.0)
 
 
@@ -70,6 +70,14 @@ def test_one_cell_of_each_state_adds_states_to_the_scatter():
     assert row["design"] == "cells"
     assert "too few to take that out" in row["reason"]
     assert row["ci_high"] - row["estimate"] == pytest.approx(stats.t.ppf(0.975, 1))
+
+
+def test_three_cells_of_two_states_are_not_left_with_one_degree_of_freedom():
+    cells = {"charged": [9.0], "discharged": [10.0, 11.0]}
+    row = two_states(cells).judge({**TEN, **STATE})
+    assert row["design"] == "cells"
+    assert "too few to take that out" in row["reason"]
+    assert row["ci_high"] - row["estimate"] == pytest.approx(stats.t.ppf(0.975, 2) / 3**0.5)
 
 
 def test_cells_without_a_state_are_a_level_of_their_own():
@@ -111,7 +119,7 @@ def test_planning_takes_states_out_too():
 
 
 def test_a_plan_without_a_distance_is_a_line_and_not_an_error():
-    study = two_states({"charged": [0.97], "discharged": [0.94, 0.95, 0.99]}, endpoint="layer_coverage")
+    study = two_states({"charged": [0.97, 0.95], "discharged": [0.94, 0.99]}, endpoint="layer_coverage")
     claim = {**TEN, "endpoint": "layer_coverage", "low": 0.8, "high": 1.0, **STATE}
     rows = plan_rows(study.rows, study.cells, [claim], [study.judge(claim)], SETTINGS)
     few = [row for row in rows if row["detectable"] is None]

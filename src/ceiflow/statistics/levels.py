@@ -59,8 +59,9 @@ def levels_of(group: Group, factors: Sequence[str]) -> Levels:
     """Levels of a group's cells in columns of the sheet.
 
     The mean of a group whose cells differ in a factor is that of the levels' means, with the scatter within
-    levels: what differs between charged and discharged cells is no scatter between replicates. Where no level
-    has two cells, levels cannot be told from scatter; they then add to it, which makes intervals wider.
+    levels: what differs between charged and discharged cells is no scatter between replicates. Where a level
+    has one cell, its mean cannot be told from scatter; levels then add to it, which makes intervals wider than
+    the scatter of like cells, and far narrower than those of the one or two degrees of freedom left otherwise.
     """
     labels = [group.labels(cell.cell_id, factors) for cell in group.cells]
     kinds = sorted(set(labels))
@@ -68,7 +69,7 @@ def levels_of(group: Group, factors: Sequence[str]) -> Levels:
     if not factors or len(kinds) < 2:
         return Levels(None, names)
     title = " and ".join(factors)
-    if len(labels) - len(kinds) < 1:
+    if min(labels.count(kind) for kind in kinds) < 2:
         return Levels(
             None,
             names,

@@ -241,7 +241,7 @@ def _plan(
     }
     factors = [str(name) for name in claim.get("factors") or ()]
     levels = max(levels_of(group, factors).count for group in groups)
-    seen = variances(groups, factors)
+    seen = variances(groups, factors if levels > 1 else ())
     if seen is None:
         return [{**base, "note": _why_not(groups)}]
     distance = _distance(claim, judged)
