@@ -67,6 +67,19 @@ def test_a_factor_is_taken_out_and_a_confounded_one_named():
     assert "the difference may be that of state" in confounded["reason"]
 
 
+def test_three_cells_an_arm_with_a_state_alike_are_compared_as_they_are():
+    study = Study()
+    for i, (thick, bare) in enumerate(((9.0, 0.5), (9.6, 0.4), (10.1, 0.6))):
+        study.add(f"s{i}", "shorted", [thick]).add(f"n{i}", "normal", [bare])
+    mixed = {f"{arm}{i}": {"state": "charged" if i else "discharged"} for arm in "sn" for i in range(3)}
+    row = states(study, **mixed).judge({**CONFORMAL, "factors": ["state"]})
+    assert row["design"] == "cells"
+    assert row["verdict"] == "supported"
+    assert "too few to take that out" in row["reason"]
+    states(study, **(mixed | {"n1": {"state": "discharged"}}))
+    assert study.judge({**CONFORMAL, "factors": ["state"]})["design"] == "within state"
+
+
 def test_batches_make_pairs():
     study = Study()
     batch = {}
