@@ -52,9 +52,9 @@ def plan(
     Notes
     -----
     Factors that the arms do not share in any level cannot be taken out: the cells are then compared as they
-    are, with a note that says so. The same where too few cells are left for a variance within strata: none, or
-    one degree of freedom of an arm (three cells, two states), as long as both arms hold each level as often.
-    Such arms differ by no factor, which then only widens the interval, by less than 12.7 errors would.
+    are, with a note that says so. The same where too few cells are left for a variance within strata: none,
+    or one degree of freedom of an arm (three cells, two states), as long as both arms hold each level as
+    often. Such arms differ by no factor, which then only widens the interval, by less than 12.7 errors would.
     """
     everything = ((list(range(len(test))), list(range(len(reference)))),)
     if pairs:
