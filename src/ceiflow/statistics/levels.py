@@ -61,7 +61,7 @@ def levels_of(group: Group, factors: Sequence[str]) -> Levels:
     The mean of a group whose cells differ in a factor is that of the levels' means, with the scatter within
     levels: what differs between charged and discharged cells is no scatter between replicates. Where a level
     has one cell, its mean cannot be told from scatter; levels then add to it, which makes intervals wider
-    than the scatter of like cells does, and far narrower than those of the one or two degrees of freedom left.
+    than the scatter of like cells does, and far narrower than one or two degrees of freedom would.
     """
     labels = [group.labels(cell.cell_id, factors) for cell in group.cells]
     kinds = sorted(set(labels))
