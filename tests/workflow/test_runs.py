@@ -58,7 +58,7 @@ def test_report_of_snakemake(study):
     page = (study / "report.html").read_text(encoding="utf-8")
     assert "Is there a layer, and how thick?" in page
     # Panels stand under the question that they answer.
-    assert "Is there no intimate coating under normal cycling?" in page
+    assert "Is the layer about 10 nm thick and mainly amorphous?" in page
     # A caption holds its figure's numbers.
     claim = read_table(study / "results" / "tables" / "claims.tsv")[0]
     assert f"{claim['claim_id']} (layer thickness): {claim['verdict']}" in page.replace("\\", "")
