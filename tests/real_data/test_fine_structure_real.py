@@ -10,7 +10,12 @@ import pytest
 from ceiflow.eels.fine_structure.references import load_references, read_spectrum
 from ceiflow.eels.fine_structure.rows import species_rows, unmixing_reason
 from ceiflow.eels.fine_structure.unmixing import Spectrum, unmix
-from ceiflow.eels.fine_structure.valence import leave_one_out, load_standards
+from ceiflow.eels.fine_structure.valence import (
+    leave_one_out,
+    load_calibration,
+    load_standards,
+    valence_of,
+)
 
 pytestmark = pytest.mark.real_data
 COMPOUNDS = (("MnO", 2), ("LaMnO3", 3), ("MnO2", 4))
@@ -41,8 +46,28 @@ def test_valence_of_each_reference_from_the_others(real_data):
     assert max(abs(error) for error in leave_one_out(standards).values()) < 0.4
 
 
-def test_nmc_edge_valence_and_no_carbon(real_data, tmp_path):
-    """Mn of the bulk against references; C K was not recorded, and nothing is said of it."""
+def test_measured_references_lie_within_what_templates_leave(real_data):
+    """None of the three was used for the templates; each alone then tells of the recipe for the others."""
+    folder = real_data / "references"
+    standards = load_standards(mn_references(), folder, "Mn")
+    shipped = load_calibration([], folder, "Mn")
+    for item in standards:
+        low, high = shipped.quantiles(shipped.valence(item.lines.ratio), (0.025, 0.975))
+        assert low < item.valence < high, item.name
+        assert valence_of(item.lines.ratio, 0.02, item.lines.ratio_sys, shipped).reason
+    for one in mn_references():
+        anchored = load_calibration([one], folder, "Mn")
+        for item in standards:
+            found = valence_of(item.lines.ratio, 0.02, item.lines.ratio_sys, anchored)
+            if not found.reason:
+                error = np.hypot(found.se, found.systematic)
+                assert abs(found.value - item.valence) < 1.96 * error, (one["name"], item.name)
+            elif np.isfinite(found.limit):
+                assert item.valence < found.limit, (one["name"], item.name)
+
+
+def nmc_edge_rows(real_data, tmp_path, references):
+    """Fine structure of the measured edge of an NMC particle."""
     from test_eels_real import CONFIG, prepare
 
     from ceiflow.eels.fine_structure.measure import measure_fine_structure
@@ -57,14 +82,35 @@ def test_nmc_edge_valence_and_no_carbon(real_data, tmp_path):
         convergence_mrad=10.0,  # not recorded with the data: fine structure does not hang on it
         collection_mrad=20.0,
     )
-    references = [{**item, "path": f"references/{item['path']}"} for item in mn_references()]
     config = {
         **CONFIG,
         "fine_structure": {"edges": ["C_K", "O_K", "Mn_L", "Co_L", "Ni_L"], "references": references},
     }
     columns = np.broadcast_to(np.arange(21), (2, 21))
     masks = {"all": columns >= 0, "surface": (columns >= 1) & (columns < 4), "particle": columns >= 6}
-    found = measure_fine_structure(paths["calibrated"], paths["edges"], masks, config, folder=real_data)
+    return measure_fine_structure(paths["calibrated"], paths["edges"], masks, config, folder=real_data)
+
+
+def test_nmc_edge_by_templates_alone(real_data, tmp_path):
+    """No reference: no valence of the bulk, and a reduction of the surface whose sign stands."""
+    found = nmc_edge_rows(real_data, tmp_path, [])
+    rows = {(row.zone, row.endpoint): row for row in found.rows}
+    bulk = rows["particle", "mn_valence"]
+    assert bulk.status == "not_identifiable"
+    assert "shipped templates" in bulk.note
+    change = rows["surface", "mn_valence_change"]
+    assert change.status == "identified", change.note
+    assert change.value < 0
+    # With measured references it is -1.3.
+    assert abs(change.value + 1.3) < 1.96 * np.hypot(change.se_stat, change.se_sys)
+    assert "shipped templates" in change.note
+    assert not any(name.startswith("valence/") for name in found.maps)
+
+
+def test_nmc_edge_valence_and_no_carbon(real_data, tmp_path):
+    """Mn of the bulk against references; C K was not recorded, and nothing is said of it."""
+    references = [{**item, "path": f"references/{item['path']}"} for item in mn_references()]
+    found = nmc_edge_rows(real_data, tmp_path, references)
     rows = {(row.zone, row.endpoint): row for row in found.rows}
     carbon = [row for (_, name), row in rows.items() if name.startswith("carbon_fraction_")]
     assert carbon

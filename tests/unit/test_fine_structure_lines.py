@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ceiflow.eels.fine_structure.dose import at_zero_dose, decay, middle_doses
+from ceiflow.eels.fine_structure.line_rows import change_rows
 from ceiflow.eels.fine_structure.plural import single_scattering
 from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
-from ceiflow.eels.fine_structure.rows import change_rows, skin_rows
+from ceiflow.eels.fine_structure.rows import skin_rows
 from ceiflow.eels.fine_structure.valence import Standard, leave_one_out, valence_of
 from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
 

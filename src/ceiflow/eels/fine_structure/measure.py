@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels.fine_structure import rows as table
+from ceiflow.eels.fine_structure.line_rows import change_rows, line_rows
 from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
 from ceiflow.eels.fine_structure.references import ONSET_EV
 from ceiflow.eels.fine_structure.separation import Separation, separation
@@ -26,7 +27,12 @@ from ceiflow.eels.fine_structure.species import (
     zone_spectrum,
 )
 from ceiflow.eels.fine_structure.unmixing import Unmixing
-from ceiflow.eels.fine_structure.valence import Standard, load_standards, valence_of
+from ceiflow.eels.fine_structure.valence import (
+    Calibration,
+    calibration_content,
+    load_calibration,
+    valence_of,
+)
 from ceiflow.eels.fine_structure.white_lines import WhiteLines
 from ceiflow.eels.source import Source, fixed_batches, open_source
 from ceiflow.eels.zones import ZoneSums, sum_zones
@@ -153,7 +159,7 @@ def _metal_rows(
     for element, edge in METAL_EDGES.items():
         reason = reason_of(source, element, edge)
         standards = (
-            load_standards(config["fine_structure"]["references"], folder, element) if not reason else []
+            load_calibration(config["fine_structure"]["references"], folder, element) if not reason else []
         )
         found: dict[str, WhiteLines] = {}
         for zone in zones:
@@ -163,9 +169,9 @@ def _metal_rows(
                 WhiteLines(element, reason=why) if why else lines_of(source, own, element, (*names, zone))
             )
             pixels = own.n if own is not None else 0
-            rows += table.line_rows(zone, found[zone], standards, pixels, state.note)
+            rows += line_rows(zone, found[zone], standards, pixels, state.note)
         if len(zones) == 2:
-            rows += table.change_rows(found[zones[1]], found[zones[0]], standards, state.note)
+            rows += change_rows(found[zones[1]], found[zones[0]], standards, state.note)
         apart = {
             zone: _separation(source, sums.get(zone), item, (*names, zone)) for zone, item in found.items()
         }
@@ -174,9 +180,7 @@ def _metal_rows(
         pixels = {zone: sums[zone].n for zone in zones if zone in sums}
         rows += table.separation_rows(apart, element.lower(), pixels, state.note)
         content["lines"][element] = {zone: table.lines_content(item) for zone, item in found.items()}
-        content["lines"][element]["standards"] = {
-            item.name: [item.valence, item.lines.ratio] for item in standards
-        }
+        content["lines"][element] |= calibration_content(standards)
     return rows, maps
 
 
@@ -185,7 +189,7 @@ def _line_maps(
     masks: Mapping[str, np.ndarray],
     own: ZoneSums,
     lines: WhiteLines,
-    standards: Sequence[Standard],
+    standards: Calibration,
     names: tuple[int, str],
 ) -> dict[str, np.ndarray]:
     """L3/L2, position of L3 and valence of one metal by bins."""
@@ -266,7 +270,7 @@ def valence_profile(
     masks = {key: mask for key, mask in masks.items() if mask.any()}
     if len(masks) < 3:
         return []
-    standards = load_standards(config["fine_structure"]["references"], folder, "Mn")
+    standards = load_calibration(config["fine_structure"]["references"], folder, "Mn")
     profile = []
     for key, own in sum_zones(source, masks).items():
         found = lines_of(source, own, "Mn", (*names, "shell", key))

@@ -1,4 +1,9 @@
-"""Valence from L3/L2, by references of known valence that were extracted with the same recipe."""
+"""Valence from L3/L2: by references of known valence and of the same recipe, else by shipped templates.
+
+Measured references come first. Templates (`line_templates`) answer where there are fewer than two valences of
+them, with the error that their origin in the literature has; a number is given only where that error still
+separates integers.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ceiflow.eels.densities import DETECTION_SIGMA
+from ceiflow.eels.fine_structure.line_templates import TemplateCalibration, line_templates
 from ceiflow.eels.fine_structure.references import read_spectrum
 from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
 
@@ -24,13 +31,48 @@ class Standard:
 
 @dataclass(frozen=True)
 class Valence:
-    """`value` with its errors; `reason` where there is none."""
+    """`value` with its errors; `reason` where there is none, and then perhaps an upper `limit` (95 %)."""
 
     value: float = np.nan
     se: float = np.nan
     systematic: float = np.nan
     note: str = ""
     reason: str = ""
+    limit: float = np.nan
+
+
+Calibration = Sequence[Standard] | TemplateCalibration
+# Two-sided 95 % and one-sided 95 % of a normal error.
+TWO_SIDED, ONE_SIDED = 1.96, 1.645
+
+
+def load_calibration(entries: Sequence[Mapping[str, Any]], folder: Path, element: str) -> Calibration:
+    """The user's measured references; where they hold fewer than two valences, the shipped templates.
+
+    A single measured reference then tells the templates which of their calibrations are left.
+    """
+    measured = load_standards(entries, folder, element)
+    templates = line_templates(element)
+    if len({item.valence for item in measured}) > 1 or not templates:
+        return measured
+    told = [
+        (item.name, item.valence, item.lines.ratio, item.lines.ratio_sys / item.lines.ratio)
+        for item in measured
+    ]
+    return TemplateCalibration(templates, told)
+
+
+def calibration_content(calibration: Calibration) -> dict[str, Any]:
+    """What a valence rests on, for fine_structure.json."""
+    if isinstance(calibration, TemplateCalibration):
+        shipped = [
+            {"valence": item.valence, "low": item.low, "high": item.high, "recipe_se": item.recipe_se,
+             "l3_eV": item.l3_eV, "energy_se_eV": item.energy_se_eV, "source": item.source}
+            for item in calibration.templates
+        ]  # fmt: skip
+        standards = {name: [valence, ratio] for name, valence, ratio, _ in calibration.measured}
+        return {"standards": standards, "line_templates": shipped}
+    return {"standards": {item.name: [item.valence, item.lines.ratio] for item in calibration}}
 
 
 def load_standards(entries: Sequence[Mapping[str, Any]], folder: Path, element: str) -> list[Standard]:
@@ -65,13 +107,13 @@ def reference_lines(energy: np.ndarray, counts: np.ndarray, element: str) -> Whi
     )
 
 
-def valence_of(ratio: float, ratio_se: float, ratio_sys: float, standards: Sequence[Standard]) -> Valence:
+def valence_of(ratio: float, ratio_se: float, ratio_sys: float, standards: Calibration) -> Valence:
     """Valence by interpolation between references, linear in the logarithm of the ratio.
 
     Parameters
     ----------
     ratio, ratio_se, ratio_sys : float
-    standards : sequence of Standard
+    standards : sequence of Standard, or TemplateCalibration
         Two valences at least, on which the ratio differs by more than its own uncertainty.
 
     Returns
@@ -80,9 +122,13 @@ def valence_of(ratio: float, ratio_se: float, ratio_sys: float, standards: Seque
         The systematic error holds the recipe's (of the specimen and of the references) and, with three
         references and more, what leaving each of them out shows.
     """
+    if isinstance(standards, TemplateCalibration):
+        return _by_templates(ratio, ratio_se, ratio_sys, standards)
     metal = standards[0].lines.element if standards else ""
     if len({item.valence for item in standards}) < 2:
-        return Valence(reason="no references of two known valences (fine_structure.references)")
+        return Valence(
+            reason="no references of two known valences (fine_structure.references), and no shipped templates"
+        )
     valences = np.array([item.valence for item in standards])
     logs = np.log([item.lines.ratio for item in standards])
     order = np.argsort(logs)
@@ -98,6 +144,76 @@ def valence_of(ratio: float, ratio_se: float, ratio_sys: float, standards: Seque
     if not low - 1 <= value <= high + 1:
         return Valence(reason=f"L3/L2 {ratio:.2f} lies outside the references' ({note})")
     return Valence(float(value), float(abs(slope) * ratio_se / ratio), systematic, note)
+
+
+def _by_templates(
+    ratio: float, ratio_se: float, ratio_sys: float, calibration: TemplateCalibration
+) -> Valence:
+    """Valence by all calibrations that the templates allow for.
+
+    It is a number where the neighbours of an integer would be excluded (1.96 errors below one), a limit where
+    the highest valence is, and otherwise none: the reason holds the interval.
+    """
+    values = calibration.valence(ratio)
+    middle, systematic = _middle(values, calibration)
+    low, top, high = calibration.quantiles(values, (0.025, 0.95, 0.975))
+    se, recipe = (_moved(ratio, error, calibration) for error in (ratio_se, ratio_sys))
+    own = float(np.hypot(se, recipe))
+    low = middle - float(np.hypot(middle - low, TWO_SIDED * own))
+    high = middle + float(np.hypot(high - middle, TWO_SIDED * own))
+    note = f"{calibration.note}: L3/L2 {ratio:.2f} leaves {max(low, 0.0):.1f} to {high:.1f} (95 %)"
+    systematic = float(np.hypot(systematic, recipe))
+    if TWO_SIDED * np.hypot(se, systematic) < 1.0:
+        return Valence(middle, se, systematic, note)
+    limit = middle + float(np.hypot(top - middle, ONE_SIDED * own))
+    if limit < calibration.valences[-1]:
+        return Valence(reason="an upper limit only", note=note, limit=limit)
+    return Valence(reason=f"{note}, too wide for a number")
+
+
+def _middle(values: np.ndarray, calibration: TemplateCalibration) -> tuple[float, float]:
+    """Median and error of one value for each calibration: the wider side of its 68 and of its 95 %."""
+    low, first, middle, second, high = calibration.quantiles(values, (0.025, 0.16, 0.5, 0.84, 0.975))
+    sides = ((middle - first), (second - middle), (middle - low) / TWO_SIDED, (high - middle) / TWO_SIDED)
+    return middle, max(sides)
+
+
+def _moved(ratio: float, error: float, calibration: TemplateCalibration) -> float:
+    """What an error of a ratio moves the middle valence by."""
+    factor = np.exp(error / ratio)
+    low, high = (calibration.valence(ratio * item) for item in (factor, 1 / factor))
+    return 0.5 * abs(calibration.quantiles(high, (0.5,))[0] - calibration.quantiles(low, (0.5,))[0])
+
+
+def change_by_templates(
+    ratios: tuple[float, float],
+    errors: tuple[float, float],
+    systematic: tuple[float, float],
+    calibration: TemplateCalibration,
+) -> Valence:
+    """Valence at the first ratio minus that at the second, by the same calibration both times.
+
+    Most of what templates do not know is common to both. It is a number where its sign stands by 95 %, or
+    where an error of one valence is excluded; the reason holds the interval elsewhere. `limit` is the
+    detection limit.
+
+    Parameters
+    ----------
+    ratios, errors, systematic : (float, float)
+        L3/L2 of either zone, their statistical errors and what the choice of recipe does to them.
+    calibration : TemplateCalibration
+    """
+    values = calibration.valence(ratios[0]) - calibration.valence(ratios[1])
+    middle, spread = _middle(values, calibration)
+    se = float(np.hypot(*[_moved(ratios[i], errors[i], calibration) for i in range(2)]))
+    other = abs(_moved(ratios[0], systematic[0], calibration) - _moved(ratios[1], systematic[1], calibration))
+    # What templates do not know stretches a change and does not turn it round.
+    stands = float(np.hypot(se, other))
+    shared = float(np.hypot(spread, other))
+    half = TWO_SIDED * float(np.hypot(se, shared))
+    if half < 1.0 or abs(middle) > TWO_SIDED * stands:
+        return Valence(middle, se, shared, calibration.note, limit=DETECTION_SIGMA * stands)
+    return Valence(reason=f"{calibration.note}: {middle:+.1f} +- {half:.1f} (95 %), too wide for a number")
 
 
 def leave_one_out(standards: Sequence[Standard]) -> dict[str, float]:

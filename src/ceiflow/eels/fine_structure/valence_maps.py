@@ -16,7 +16,7 @@ import numpy as np
 from ceiflow.eels import low_loss as ll
 from ceiflow.eels.adaptive import cut_bins, pool
 from ceiflow.eels.fine_structure.plural import single_scattering
-from ceiflow.eels.fine_structure.valence import Standard, valence_of
+from ceiflow.eels.fine_structure.valence import Calibration, valence_of
 from ceiflow.eels.fine_structure.white_lines import (
     BACKGROUND_EV,
     LINES_EV,
@@ -45,7 +45,7 @@ class LineBins:
         -1 outside the particle.
     lines : list of WhiteLines
     valence : (b, 2) array
-        Value and statistical error; NaN without references.
+        Value and statistical error; NaN without references, or where templates separate no integers.
     """
 
     label: np.ndarray
@@ -119,7 +119,7 @@ def line_bins(
     kernel: tuple[np.ndarray, int] | None,
     counts: np.ndarray,
     lines: WhiteLines,
-    standards: Sequence[Standard],
+    standards: Calibration,
     names: Sequence[object],
 ) -> LineBins | None:
     """White lines and valence by bins; none lies partly at the surface and partly below it.
@@ -131,7 +131,7 @@ def line_bins(
         `particle` and, where there is one, `surface`.
     kernel, counts, lines
         Low loss, summed spectrum on the fit's channels and white lines of the particle.
-    standards : sequence of Standard
+    standards : Calibration
     names : sequence
         Study seed and names that the draws of counting noise come from.
     """
@@ -168,7 +168,7 @@ def line_bins(
     return LineBins(label, found, np.array([_valence(item, standards) for item in found]))
 
 
-def _valence(lines: WhiteLines, standards: Sequence[Standard]) -> tuple[float, float]:
+def _valence(lines: WhiteLines, standards: Calibration) -> tuple[float, float]:
     if not lines.known:
         return np.nan, np.nan
     found = valence_of(lines.ratio, lines.ratio_se, 0.0, standards)
