@@ -36,7 +36,7 @@ def finding(claim: dict, row: dict) -> str:
     cells = " v ".join(filter(None, (row.get("n_cells_test"), row.get("n_cells_reference")))) or "0"
     basis = f"{cells} cells, {row.get('n_acquisitions') or 0} acquisitions"
     if known(row.get("lod")):
-        basis += f", largest detection limit {figures3(row['lod'])} {unit}".rstrip()
+        basis += f", largest detection limit of a cell {figures3(row['lod'])} {unit}".rstrip()
     value = interval_text(row) if known(row.get("estimate")) else "no estimate"
     parts = [f"{name}: {value} ({basis})."]
     if known(row.get("prevalence")):
