@@ -242,7 +242,8 @@ def _mean_sentence(group: Group, upper: bounds.MeanLimits, margin: float, alpha:
         if group.all_bounded
         else f"mean of {cells} at most {top} (upper {level(alpha)} limit)"
     )
-    return f"{sentence}, margin {shown(margin)}, largest detection limit of a cell {shown(group.lod) or 'not given'}"
+    limit = shown(group.lod) or "not given"
+    return f"{sentence}, margin {shown(margin)}, largest detection limit of a cell {limit}"
 
 
 def _presence_sentences(
