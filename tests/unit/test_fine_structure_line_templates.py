@@ -85,6 +85,16 @@ def test_valence_is_a_limit_or_a_refusal_that_says_where_it_comes_from():
         assert "95 %" in row.note
 
 
+@pytest.mark.parametrize("ratio", [0.4, 0.9, 1.3, 1.6, 2.05, 2.6, 3.2, 4.3, 6.0, 9.0, 30.0])
+def test_templates_alone_never_give_a_number(ratio):
+    """Far outside neither: a valence of 5 with no error was one of the ways to be wrong."""
+    row = line_rows("surface", read(ratio, se=0.0, sys=0.0), TemplateCalibration(MN), 9, "")[1]
+    assert row.status != "identified"
+    if not 1.3 < ratio < 8.0:
+        assert "outside" in row.note
+        assert "outside" in change_rows(read(ratio), read(2.05), TemplateCalibration(MN), "")[2].note
+
+
 def test_change_by_templates_keeps_its_sign_and_a_large_error():
     calibration = TemplateCalibration(MN)
     rows = {row.endpoint: row for row in change_rows(read(2.9), read(2.05), calibration, "")}
@@ -129,7 +139,7 @@ def test_quantiles_by_another_way():
     values = []
     for one in logs:
         i = 0 if at > one[1] else 1
-        values.append(np.clip(2 + i + (at - one[i]) / (one[i + 1] - one[i]), 1, 5))
+        values.append(2 + i + (at - one[i]) / (one[i + 1] - one[i]))
     calibration = TemplateCalibration(MN)
     found = calibration.quantiles(calibration.valence(2.9), (0.16, 0.5, 0.84))
     assert found == pytest.approx(np.quantile(values, [0.16, 0.5, 0.84]), abs=0.08)

@@ -130,11 +130,16 @@ class TemplateCalibration:
         return level + slope * (valence - start)
 
     def valence(self, ratio: float) -> np.ndarray:
-        """Valence by each calibration, linear in ln(L3/L2), at most one beyond the templates'."""
+        """Valence by each calibration, linear in ln(L3/L2), held on beyond the ends."""
         at = np.log(ratio)
         first = np.minimum((self.logs[:, 1:] > at).sum(1), self.valences.size - 2)
         level, start, slope = self._segment(first)
-        return np.clip(start + (at - level) / slope, self.valences[0] - 1, self.valences[-1] + 1)
+        # No clipping: values that pile up at an end would pass for a small error.
+        return start + (at - level) / slope
+
+    def outside(self, valence: float) -> bool:
+        """Whether a valence lies more than one beyond those of the templates."""
+        return not self.valences[0] - 1 <= valence <= self.valences[-1] + 1
 
     def quantiles(self, values: np.ndarray, shares: tuple[float, ...]) -> list[float]:
         """Weighted quantiles of one value for each calibration."""

@@ -156,6 +156,8 @@ def _by_templates(
     """
     values = calibration.valence(ratio)
     middle, systematic = _middle(values, calibration)
+    if calibration.outside(middle):
+        return Valence(reason=f"{calibration.note}: L3/L2 {ratio:.2f} lies outside theirs")
     low, top, high = calibration.quantiles(values, (0.025, 0.95, 0.975))
     se, recipe = (_moved(ratio, error, calibration) for error in (ratio_se, ratio_sys))
     own = float(np.hypot(se, recipe))
@@ -203,7 +205,11 @@ def change_by_templates(
         L3/L2 of either zone, their statistical errors and what the choice of recipe does to them.
     calibration : TemplateCalibration
     """
-    values = calibration.valence(ratios[0]) - calibration.valence(ratios[1])
+    ends = [calibration.valence(ratio) for ratio in ratios]
+    for ratio, end in zip(ratios, ends, strict=True):
+        if calibration.outside(calibration.quantiles(end, (0.5,))[0]):
+            return Valence(reason=f"{calibration.note}: L3/L2 {ratio:.2f} lies outside theirs")
+    values = ends[0] - ends[1]
     middle, spread = _middle(values, calibration)
     se = float(np.hypot(*[_moved(ratios[i], errors[i], calibration) for i in range(2)]))
     other = abs(_moved(ratios[0], systematic[0], calibration) - _moved(ratios[1], systematic[1], calibration))
@@ -212,7 +218,9 @@ def change_by_templates(
     shared = float(np.hypot(spread, other))
     half = TWO_SIDED * float(np.hypot(se, shared))
     if half < 1.0 or abs(middle) > TWO_SIDED * stands:
-        return Valence(middle, se, shared, calibration.note, limit=DETECTION_SIGMA * stands)
+        low, high = calibration.quantiles(values, (0.025, 0.975))
+        note = f"{calibration.note}: {low:.1f} to {high:.1f} (95 %)"
+        return Valence(middle, se, shared, note, limit=DETECTION_SIGMA * stands)
     return Valence(reason=f"{calibration.note}: {middle:+.1f} +- {half:.1f} (95 %), too wide for a number")
 
 
