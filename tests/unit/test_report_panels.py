@@ -89,7 +89,7 @@ def test_finding_has_the_numbers_and_what_is_missing():
     for part in (
         "10 [4, 16] nm",
         "2 cells, 5 acquisitions",
-        "limit 1.20 nm",
+        "limit of a cell 1.20 nm",
         "5 to 15 nm",
         "cannot tell",
     ):
