@@ -304,6 +304,16 @@ def test_nothing_identified_collects_the_reasons():
     assert "measurements of this endpoint in zone layer" in other["reason"]
 
 
+def test_a_valence_out_of_the_literature_is_said_to_be_one():
+    study = Study()
+    origin = "by shipped templates out of the literature, not by measured standards: L3/L2 2.90 leaves 2 to 4"
+    for i in range(3):
+        study.add(f"s{i}", "shorted", [3.8 + i / 100], endpoint="mn_valence", zone="surface", note=origin)
+        study.add(f"n{i}", "normal", [2.6 + i / 100], endpoint="mn_valence", zone="surface")
+    row = study.judge({**CONFORMAL, "endpoint": "mn_valence", "zone": "surface"})
+    assert "by shipped templates, not by measured standards, in 3 of 6 acquisitions" in row["reason"]
+
+
 def test_fine_structure_carries_its_dose():
     study = Study()
     for i in range(3):

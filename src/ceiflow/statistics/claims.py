@@ -13,7 +13,7 @@ from ceiflow.statistics.findings import CANNOT_TELL, SUPPORTED, Finding, level, 
 from ceiflow.statistics.interval import interval
 from ceiflow.statistics.pooled import sentence as fitted_as_one
 from ceiflow.statistics.registration import claim_digest
-from ceiflow.statistics.selection import Group, axis_caveat, dose_caveat, select, zone_of
+from ceiflow.statistics.selection import Group, axis_caveat, dose_caveat, select, template_caveat, zone_of
 from ceiflow.statistics.tables import Row
 from ceiflow.study import seed_for
 from ceiflow.study.measurements import unit
@@ -150,7 +150,9 @@ def _judge(
         finding.reasons += sentence
     whole = fitted_as_one([cell for group in groups for cell in group.cells])
     closed = CLOSED if kind == "difference" and endpoint.startswith("atomic_fraction_") else ""
-    finding.reasons += [text for text in (closed, whole, axis_caveat(groups)) if text]
+    finding.reasons += [
+        text for text in (closed, whole, axis_caveat(groups), template_caveat(groups)) if text
+    ]
     return finding, groups, dose_caveat(endpoint, groups, measurements)
 
 

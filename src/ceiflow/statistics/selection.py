@@ -34,6 +34,7 @@ FINE_STRUCTURE = (
 )
 UNCONTROLLED = "dose not controlled"
 PLACED = "placed by its own lines"
+TEMPLATES = "by shipped templates"
 DOSE_LIMIT = 0.3  # of the critical dose, above which fine structure is not taken as the specimen's own
 
 
@@ -202,6 +203,13 @@ def axis_caveat(groups: Sequence[Group]) -> str:
     used = {item.acquisition_id: item.note for group in groups for item in group.observations}
     count = sum(PLACED in note for note in used.values())
     return f"the edge {PLACED} in {count} of {len(used)} acquisitions" if count else ""
+
+
+def template_caveat(groups: Sequence[Group]) -> str:
+    """In how many acquisitions a valence rests on literature alone; empty where it is measured standards'."""
+    used = {item.acquisition_id: item.note for group in groups for item in group.observations}
+    count = sum(TEMPLATES in note for note in used.values())
+    return f"{TEMPLATES}, not by measured standards, in {count} of {len(used)} acquisitions" if count else ""
 
 
 def _dose_note(note: str) -> str:
