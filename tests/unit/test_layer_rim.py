@@ -9,7 +9,9 @@ from scipy.ndimage import gaussian_filter
 from ceiflow.images.amorphous import naming_bar
 from ceiflow.layer import rim
 from ceiflow.layer.distance import distance_and_position
+from ceiflow.layer.estimate import estimate
 from ceiflow.layer.kernels import basis
+from ceiflow.layer.profile import Species
 from ceiflow.layer.surface import trace_surface
 from ceiflow.phantom.geometry import Scene, make_arc, surface_in_view
 from ceiflow.phantom.images import overview
@@ -97,3 +99,30 @@ def test_overview_of_a_thick_layer_is_measured_and_not_called_bare():
     assert present.mean() > 0.95
     wrong = float(seen.trace.thickness_nm[present].mean() - truth)
     assert abs(wrong) < 2 * seen.trace.sys_nm
+
+
+def _fringed(height, width_nm, share=0.45, layer_nm=0.0, seed=7):
+    """Pixels of a straight edge at 0.5 nm pixels, in 12 segments, with one fringe outside of it."""
+    rng = np.random.default_rng(seed)
+    distance, segment = (
+        item.ravel() for item in np.meshgrid(np.arange(-15, 25, 0.11), np.repeat(np.arange(12), 8))
+    )
+    clean = np.where(distance < 0, 1.0, np.where(distance < layer_nm, share, 0.0))
+    clean = clean + np.where((distance >= layer_nm) & (distance < layer_nm + width_nm), height, 0.0)
+    values = clean + 0.1 * rng.standard_normal(len(clean))
+    variance = np.full(len(values), 0.01)
+    species = Species(
+        "contrast", values, variance, particle=True, layered=True, reference_ratio=0.45, dense_ratio=0.45
+    )
+    return estimate(
+        distance, segment, [species], 12, np.full(12, np.inf), 0.5, max_thickness_nm=20.0, inner_nm=10.0
+    )
+
+
+def test_what_outshines_the_particle_is_a_fringe_and_no_layer():
+    fringe = _fringed(height=1.6, width_nm=0.9)
+    assert not fringe.present.any()
+    assert any("fringe" in note for note in fringe.notes)
+    layer = _fringed(height=0.0, width_nm=0.0, layer_nm=5.0)
+    assert layer.present.all()
+    assert np.allclose(layer.thickness_nm, 5.0, atol=0.5)

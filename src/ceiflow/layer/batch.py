@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer.algebra import arrow_step, inverse, solve
-from ceiflow.layer.kernels import basis
+from ceiflow.layer.kernels import basis, outside
 from ceiflow.layer.known import of_edges
 
 FloatArray = NDArray[np.float64]
@@ -160,14 +160,18 @@ def solve_linear(
     kind: str, batch: Batch, local: FloatArray, blur: float, amplitude: FloatArray
 ) -> FloatArray:
     """Local parameters with the best linear coefficients at the given edges."""
-    slices = linear_columns(batch.particle)
     columns, layer = _columns(kind, batch, local[:, X_IN], local[:, THICKNESS], blur)
+    return _solved(batch, local, amplitude, columns, layer)
+
+
+def _solved(batch: Batch, local: FloatArray, amplitude: FloatArray, columns, layer) -> FloatArray:
+    """As `solve_linear`, where the columns at these edges are known."""
+    slices = linear_columns(batch.particle)
     local = local.copy()
     for s, (design, where) in enumerate(zip(columns, slices, strict=True)):
-        weighted = design * batch.weight[s][..., None]
-        normal = np.einsum("kbm,kbn->kmn", weighted, design)
-        right = np.einsum("kbm,kb->km", weighted, batch.y[s] - amplitude[s] * layer)
-        local[:, where] = solve(normal, right)
+        weighted = (design * batch.weight[s][..., None]).transpose(0, 2, 1)
+        right = (weighted @ (batch.y[s] - amplitude[s] * layer)[..., None])[..., 0]
+        local[:, where] = solve(weighted @ design, right)
     return local
 
 
@@ -200,7 +204,13 @@ def _derivatives(kind, batch, local, blur, amplitude, shared, free_thickness):
     by_local = np.zeros((n_segments, n_species, n_bins, local.shape[1]))
     by_local[..., X_IN] = difference(x_in + h, thickness, blur).transpose(1, 0, 2)
     if free_thickness:
-        by_local[..., THICKNESS] = difference(x_in, thickness + h, blur).transpose(1, 0, 2)
+        # The thickness moves the layer's outer edge and nothing else.
+        u, radius = batch.x - x_in[:, None], batch.radius[:, None]
+        radius = radius if kind == "tilted" else radius + thickness[:, None]
+        further = 0.0 if kind == "tilted" else h
+        u = u - thickness[:, None]
+        moved = outside(kind, u - h, blur, radius + further) - outside(kind, u, blur, radius)
+        by_local[..., THICKNESS] = amplitude[:, None] * moved[:, None] / h
     for s, (design, where) in enumerate(zip(columns, slices, strict=True)):
         by_local[:, s, :, where] = design
     by_shared = np.zeros((n_segments, n_species, n_bins, len(shared)))
@@ -279,10 +289,11 @@ def fit(
         gs = np.einsum("kdi,kd->i", ws, residual)
         return cost_of(model, local), gll, gl, gls, gss, gs
 
-    def model_cost(local, blur, amplitude):
+    def solved_cost(local, blur, amplitude):
         columns, layer = _columns(kind, batch, local[:, X_IN], local[:, THICKNESS], blur)
+        local = _solved(batch, local, amplitude, columns, layer)
         model = _predict(columns, layer, local, amplitude, linear_columns(batch.particle))
-        return cost_of(model.transpose(1, 0, 2).reshape(data.shape), local)
+        return local, cost_of(model.transpose(1, 0, 2).reshape(data.shape), local)
 
     if not shared and iterations:
         local = _each(kind, batch, local, blur, amplitude, known, thickness_range, free_thickness, iterations)
@@ -299,8 +310,7 @@ def fit(
                 new_blur = float(np.clip(blur + step_shared[at], *blur_range))
             else:
                 new_amplitude[int(name.split(":")[1])] += step_shared[at]
-        new_local = solve_linear(kind, batch, new_local, new_blur, new_amplitude)
-        new_cost = model_cost(new_local, new_blur, new_amplitude)
+        new_local, new_cost = solved_cost(new_local, new_blur, new_amplitude)
         if shared:
             better = np.full(len(cost), new_cost.sum() <= cost.sum())
         else:
@@ -351,8 +361,8 @@ def _each(kind, batch, local, blur, amplitude, known, thickness_range, free_thic
         damped = normal + (damping[left][:, None] * diagonal)[:, :, None] * np.eye(normal.shape[1])
         trial = now + solve(damped, right)
         trial[:, THICKNESS] = np.clip(trial[:, THICKNESS], *thickness_range)
-        trial = solve_linear(kind, part, trial, blur, amplitude)
         columns, layer = _columns(kind, part, trial[:, X_IN], trial[:, THICKNESS], blur)
+        trial = _solved(part, trial, amplitude, columns, layer)
         gain = cost - cost_of(part, _predict(columns, layer, trial, amplitude, slices), trial)
         better = gain >= 0
         local[left[better]] = trial[better]

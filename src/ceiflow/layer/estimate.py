@@ -237,6 +237,12 @@ def _from_profile(
         if fill < _p.LEAST_FILLING:
             why = f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze"
             return None, None, why
+        if fill > _densest(species):
+            return (
+                None,
+                None,
+                "the excess outside the surface is denser than the particle: a fringe, no layer",
+            )
         blur = joint.blur if taken is None else taken.blur_nm
         everywhere = _p.fit_segments(kind, batch, replace(joint, blur=blur), amplitude, pixel_nm, limits)
         everywhere.shared_names = joint.shared_names
@@ -251,6 +257,15 @@ def _from_profile(
             break
     fitted.sensitivity = _sensitivity(kind, batch, fitted)
     return fitted, taken, ""
+
+
+def _densest(species: list[Species]) -> float:
+    """Filling beyond which an excess is no layer: in one map alone, that of the particle's own brightness.
+
+    A layer on an oxide is made of lighter matter; what outshines the particle is a Fresnel fringe.
+    """
+    both = [item.dense_ratio for item in species if item.particle and item.in_layer and item.dense_ratio]
+    return 1.0 / min(both) if both else np.inf
 
 
 def _some_of(covered: NDArray[np.bool_]) -> NDArray[np.bool_]:

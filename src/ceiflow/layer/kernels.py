@@ -19,25 +19,27 @@ _LOW, _HIGH = -6.0, 30.0
 
 @lru_cache(maxsize=1)
 def _blurred_powers():
-    """Splines of E[(z + n)_+^p] for p = 1/2 and 3/2 and a standard normal n."""
+    """Spline of E[(z + n)_+^p] for p = 1/2 and 3/2 (last axis) and a standard normal n."""
     from scipy.interpolate import CubicSpline
 
     z = np.linspace(_LOW, _HIGH, 721)
     # With v^2 for z + n the integrand is smooth, and an equidistant sum is exact for practical purposes.
     v = (np.arange(6000) + 0.5) * (np.sqrt(_HIGH + 7.0) / 6000)
     density = np.exp(-0.5 * (v**2 - z[:, None]) ** 2) * (2 * v * (v[1] - v[0]) / np.sqrt(2 * np.pi))
-    return CubicSpline(z, density @ v), CubicSpline(z, density @ v**3)
+    return CubicSpline(z, np.stack([density @ v, density @ v**3], axis=1))
 
 
 def _powers(z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    half, three_halves = _blurred_powers()
-    middle = np.clip(z, _LOW, _HIGH)
-    far = np.maximum(z, _HIGH)
-    root = np.sqrt(far)
-    first = np.where(z < _HIGH, half(middle), root * (1 - 0.125 / far**2))
-    second = np.where(z < _HIGH, three_halves(middle), root * far * (1 + 0.375 / far**2))
+    both = _blurred_powers()(np.clip(z, _LOW, _HIGH))
     below = z < _LOW
-    return np.where(below, 0.0, first), np.where(below, 0.0, second)
+    first, second = (np.where(below, 0.0, both[..., p]) for p in (0, 1))
+    beyond = z >= _HIGH
+    if beyond.any():
+        far = z[beyond]
+        root = np.sqrt(far)
+        first[beyond] = root * (1 - 0.125 / far**2)
+        second[beyond] = root * far * (1 + 0.375 / far**2)
+    return first, second
 
 
 def step(u: FloatArray, w: FloatArray) -> FloatArray:
@@ -49,8 +51,13 @@ def step(u: FloatArray, w: FloatArray) -> FloatArray:
 
 def ramp(u: FloatArray, w: FloatArray) -> FloatArray:
     """Blurred depth below the edge, in the unit of `u`: what a wedge adds to a slab."""
+    return _ramp(u, w, step(u, w))
+
+
+def _ramp(u: FloatArray, w: FloatArray, below: FloatArray) -> FloatArray:
+    """The ramp whose `step` is known already: most shapes need both."""
     z = -u / w
-    return w * (z * step(u, w) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
+    return w * (z * below + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
 
 
 def sloping(u: FloatArray, w: FloatArray, half: FloatArray) -> FloatArray:
@@ -70,11 +77,15 @@ def chord(u: FloatArray, w: FloatArray, radius: FloatArray) -> FloatArray:
     radius : array or float
         Of the sphere.
     """
-    u, w, radius = np.broadcast_arrays(u, w, radius)
+    return _chord(u, w, radius, ramp(u, w))
+
+
+def _chord(u: FloatArray, w: FloatArray, radius: FloatArray, depth: FloatArray) -> FloatArray:
+    """The chord whose `ramp` is known already."""
     half, three_halves = _powers(-u / w)
     half, three_halves = np.sqrt(w) * half, w * np.sqrt(w) * three_halves
     # 2 sqrt(a (2R - a)): the root at the limb is blurred exactly, the slow factor by its first two terms.
-    mean = np.minimum(ramp(u, w), radius)
+    mean = np.minimum(depth, radius)
     slow = np.sqrt(2.0 * radius - mean)
     return 2.0 * (slow * half - (three_halves - mean * half) / (2.0 * slow))
 
@@ -104,11 +115,22 @@ def basis(
     u = x - x_in
     if kind == "tilted":
         inner = sloping(u, w, radius)
-        return inner, ramp(u, w), inner, sloping(u - thickness, w, radius) - inner
+        return inner, ramp(u, w), inner, outside(kind, u - thickness, w, radius) - inner
     inner = step(u, w)
-    depth = ramp(u, w)
-    if kind == "planar":
-        return inner, depth, inner, step(u - thickness, w) - inner
-    particle = chord(u, w, radius)
-    outer = chord(u - thickness, w, np.maximum(radius + thickness, 1e-3))
-    return particle, depth, inner, outer - particle
+    depth = _ramp(u, w, inner)
+    particle = inner if kind == "planar" else _chord(u, w, radius, depth)
+    return particle, depth, inner, outside(kind, u - thickness, w, radius + thickness) - particle
+
+
+def outside(kind: str, u: FloatArray, w: FloatArray, radius: FloatArray) -> FloatArray:
+    """What particle and layer together look like: `u` from the layer's outer edge, `radius` of that edge.
+
+    Parameters
+    ----------
+    kind : {"planar", "shell", "tilted"}
+    u, w, radius : arrays
+        As for `basis`; a tilted facet's `radius` is that of the facet itself.
+    """
+    if kind == "tilted":
+        return sloping(u, w, radius)
+    return step(u, w) if kind == "planar" else chord(u, w, np.maximum(radius, 1e-3))

@@ -9,7 +9,7 @@ import numpy as np
 from ceiflow.layer.contrast import own_variance, smooth_finite, split_level
 from ceiflow.layer.elements import Choice
 from ceiflow.layer.image import Seen, _known, without_limit
-from ceiflow.layer.profile import BIN_PIXELS, Species
+from ceiflow.layer.profile import BIN_PIXELS, Profile, Species
 from ceiflow.layer.summary import Trace
 from ceiflow.layer.trace import find_layer
 from ceiflow.study.measurements import not_identifiable
@@ -135,15 +135,31 @@ def _found(choice: Choice, step: float, settings: dict):
     trace, profile = first.trace, first.profile
     # Bins follow the blur: finer ones hold the same counts and cost as much again.
     settings["bin_pixels"] = float(np.clip(BINS_PER_BLUR * profile.blur_nm / step, BIN_PIXELS, 1.0))
-    if trace is None or not trace.present.any() or profile.amplitude_source != "profile":
+    if trace is None or profile.amplitude_source == "none":
         return find_layer(choice, step, settings)
     settings["before"] = profile
+    if not trace.present.any() or profile.amplitude_source != "profile":
+        return find_layer(
+            choice, step, {**settings, "max_thickness_nm": _hidden(trace, profile, step, settings)}
+        )
     thickest = float(np.nanmax(trace.thickness_nm[trace.present]))
     reach = min(settings["max_thickness_nm"], REACH * thickest + 4 * profile.blur_nm + 4 * step)
     shortest = max(settings["segment_nm"], first.surface.length_nm / MOST_SEGMENTS)
     second = find_layer(choice, step, {**settings, "segment_nm": shortest, "max_thickness_nm": reach})
     # Short segments may be too noisy for what long ones show.
     return second if second.trace is not None and second.trace.present.any() else first
+
+
+def _hidden(trace: Trace, profile: Profile, step: float, settings: dict) -> float:
+    """Thickness in nm that a short segment may have where no long one shows a layer.
+
+    In the mean over a long segment it has to stay below that one's limit.
+    """
+    limits = trace.lod_nm[np.isfinite(trace.lod_nm)]
+    if not len(limits):
+        return settings["max_thickness_nm"]
+    reach = LONG_SEGMENTS * float(limits.max()) + 4 * profile.blur_nm + 4 * step
+    return min(settings["max_thickness_nm"], reach)
 
 
 def _bare(trace: Trace) -> Trace:
