@@ -81,7 +81,10 @@ def valence_profile(content: Mapping[str, Any]) -> Figure:
         return style.nothing("Mn L is too weak in shells below the surface.")
     rows = [("ratio", "ratio_se", "Mn L₃/L₂"), ("position_eV", "position_se_eV", "Mn L₃ (eV)")]
     if any(item.get("valence") is not None for item in shells):
-        rows.append(("valence", "valence_se", "Mn valence"))
+        # What all shells share, above all where templates calibrate, is in no error bar.
+        shared = [item["valence_sys"] for item in shells if item.get("valence_sys") is not None]
+        label = f"Mn valence\n(common error {np.median(shared):.1f})" if shared else "Mn valence"
+        rows.append(("valence", "valence_se", label))
     figure = style.new_figure(style.ONE_COLUMN_MM, 10.0 + 32.0 * len(rows))
     panels = figure.subplots(len(rows), 1, sharex=True)
     depth = [item["depth_nm"] for item in shells]

@@ -77,8 +77,8 @@ CAPTIONS = {
         "standard errors of counting. The colour scale spans four standard errors at least."
     ),
     "valence": (
-        "White lines in shells below the surface, 95 % intervals. A reduced skin shows as a higher L₃/L₂ and "
-        "a lower L₃; it is part of the particle, and no coating."
+        "White lines in shells below the surface, 95 % intervals of counting. A reduced skin shows as a "
+        "higher L₃/L₂ and a lower L₃; it is part of the particle, and no coating."
     ),
     "dose": "What fades and what grows along the frames of this region, with the fitted decays.",
     "profile": "Elements along the normal to the surface, means with standard errors.",

@@ -278,7 +278,8 @@ def valence_profile(
         shell = {"depth_nm": at, "n": own.n, "bulk": key == "bulk", **table.lines_content(found)}
         if found.known and standards:
             valence = valence_of(found.ratio, found.ratio_se, found.ratio_sys, standards)
-            shell |= {"valence": table.short(valence.value), "valence_se": table.short(valence.se)}
+            numbers = {"valence": valence.value, "valence_se": valence.se, "valence_sys": valence.systematic}
+            shell |= {key: table.short(number) for key, number in numbers.items()}
         profile.append(shell)
     return profile
 
