@@ -98,6 +98,25 @@ def test_curved_carbon_layers_count_as_crystal():
     assert abs(np.median(found)) < 0.6
 
 
+def test_amorphous_rim_of_carbon_black_is_no_lattice():
+    """Amorphous matter with more contrast at the ring's own frequency than beside it, as defocus makes it."""
+    pixel, spacing = 0.05, 0.35
+    rng = np.random.default_rng(5)
+    distance = signed_distances((500, 500), pixel, 0, 1.0, radius_nm=9.0)
+    noise = np.fft.fft2(rng.standard_normal(distance.shape))
+    g = np.hypot(*np.meshgrid(np.fft.fftfreq(500, pixel), np.fft.fftfreq(500, pixel)))
+    texture = np.fft.ifft2(noise * (0.6 + np.exp(-((g - 1 / spacing) ** 2) / 0.5))).real
+    texture /= texture.std()
+    inside, matter = 1 / (1 + np.exp(distance / 0.1)), 1 / (1 + np.exp((distance - 7.0) / 0.1))
+    image = 1 + 0.2 * inside * np.cos(2 * np.pi * distance / spacing) - 0.1 * matter
+    image += 0.1 * (matter - inside) * texture
+    counts = rng.poisson(np.clip(image, 0, None) * 150).astype(np.float32)
+    _, field = fields(counts, pixel, 30)
+    assert field.notes["turbostratic"]
+    result = amorphous_fraction(counts, field, (distance > 0) & (distance < 6.5), pixel)
+    assert result["amorphous_fraction"] > 0.95
+
+
 def test_pixels_too_wide_for_a_lattice():
     image = np.random.default_rng(0).poisson(50, (200, 200))
     field = lattice_field(image, 0.5)

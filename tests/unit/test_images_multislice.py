@@ -65,8 +65,14 @@ def test_a_coating_of_random_atoms_is_amorphous(tmp_path, name):
     with np.load(FILE) as held:
         image = held[name]
     _, rows = measured(tmp_path, image, defocus_nm=float(defocus), dose_e_per_A2=float(dose))
-    assert rows["layer_amorphous_fraction"]["status"] == "identified"
-    assert float(rows["layer_amorphous_fraction"]["value"]) > 0.8
+    share = rows["layer_amorphous_fraction"]
+    if float(defocus) == 300:
+        # The fringes leave the crystal by 3 nm: what is left of so short a facet is no ten windows.
+        assert share["status"] == "not_identifiable"
+        assert "fringes" in share["note"]
+        return
+    assert share["status"] == "identified"
+    assert float(share["value"]) > 0.9
 
 
 def test_no_absence_without_a_defocus(tmp_path):

@@ -141,7 +141,7 @@ def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5,
     lines = _edges(axes, table, place, closed_gap=0.25 * max(shape)) if table else None
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(shape[0] - 0.5, -0.5)
-    style.scale_bar(axes, pixel_size_nm, shape)
+    style.scale_bar(axes, pixel_size_nm, shape, _free_corner(image, table, place))
     handles = []
     if lines is not None:
         handles.append(Line2D([], [], color=style.GREY, label="edges of the layer, normals"))
@@ -155,6 +155,29 @@ def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5,
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1.6, fontsize=6)
     return style.describe(figure, f"{what} {label}. {_found_words(table)}")
+
+
+def _free_corner(image: np.ndarray, table: Rows, place) -> tuple[bool, bool]:
+    """Corner for the scale bar (bottom, left): the least of the surface, then none of another bar, in it.
+
+    A bar that the microscope burned into the image is a patch of values that hardly occur elsewhere.
+    """
+    rows_, columns_ = image.shape
+    ends = columns(table, "outer_column", "outer_row", "inner_column", "inner_row", "column", "row")
+    x, y = (np.concatenate([place(values) for values in ends[k::2]]) for k in (0, 1))
+    rare = np.zeros(image.shape, bool)
+    low, high = np.nanpercentile(image, [0.05, 99.95])
+    for tail in (image <= low, image >= high):
+        rare |= tail & (tail.mean() < 0.01)
+    high_, wide = int(np.ceil(0.2 * rows_)), int(np.ceil(0.4 * columns_))
+
+    def cost(corner: tuple[bool, bool]) -> tuple[int, bool]:
+        bottom, left = corner
+        first_row, first = rows_ - high_ if bottom else 0, 0 if left else columns_ - wide
+        met = (y >= first_row) & (y < first_row + high_) & (x >= first) & (x < first + wide)
+        return int(met.sum()), bool(rare[first_row : first_row + high_, first : first + wide].mean() > 0.005)
+
+    return min(((True, True), (True, False), (False, True), (False, False)), key=cost)
 
 
 def _found_words(table: Rows) -> str:

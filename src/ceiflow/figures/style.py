@@ -216,7 +216,9 @@ def nice_length(span_nm: float) -> float:
     return float(max(step * power for step in (1.0, 2.0, 5.0) if step * power <= target * 1.0001))
 
 
-def scale_bar(axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int]) -> None:
+def scale_bar(
+    axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int], corner: tuple[bool, bool] = (True, True)
+) -> None:
     """Draw a scale bar into an image shown with pixel coordinates.
 
     Parameters
@@ -224,6 +226,8 @@ def scale_bar(axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int]) -
     pixel_size_nm : float or None
         Without it the bar counts pixels, and says so.
     shape : (rows, columns)
+    corner : (bool, bool)
+        At the bottom, on the left.
     """
     rows, columns = shape
     known = pixel_size_nm is not None and np.isfinite(pixel_size_nm) and pixel_size_nm > 0
@@ -234,8 +238,11 @@ def scale_bar(axes: Axes, pixel_size_nm: float | None, shape: tuple[int, int]) -
     else:
         text = f"{length:g} px"
     pixels = length / scale
-    x0, y0 = -0.5 + 0.05 * columns, -0.5 + rows * 0.95
     thick = max(rows, 1) * 0.018
+    bottom, left = corner
+    x0 = -0.5 + (0.05 * columns if left else 0.95 * columns - pixels)
+    # At the top there is room for the words above the bar.
+    y0 = -0.5 + rows * (0.95 if bottom else 0.12)
     from matplotlib.patches import Rectangle
 
     axes.add_patch(

@@ -25,7 +25,8 @@ def amorphous_fraction(
     """Share of the layer's area without lattice fringes.
 
     Lattice is what passed the false-discovery threshold in `lattice_field`; that test reaches out of the
-    particle by about twice its window, so the layer is judged only further away from it.
+    particle by about twice its window, and the fringes leave it by the wavelength x defocus / spacing, so the
+    layer is judged only further away from it.
 
     Parameters
     ----------
@@ -52,14 +53,15 @@ def amorphous_fraction(
     body = field_lattice.values > field_lattice.level
     window = float(field_lattice.notes.get("window_nm", 1.0))
     away = ndimage.distance_transform_edt(~(body & crystal)) * field_lattice.step_nm
-    judged = mask & (away > 2.0 * window)
+    reach = 2.0 * window + float(field_lattice.notes.get("displaced_nm", 0.0))
+    judged = mask & (away > reach)
     area = float(judged.sum()) * field_lattice.step_nm**2
     pieces = area / (2 * window) ** 2
     result = {"area_nm2": area, "n_windows": int(pieces), "crystals": [], "reason": ""}
     if pieces >= 4:
         result["crystals"] = _crystals(image, judged, field_lattice, pixel_size_nm, spacing_range_nm)
     else:
-        reason = "the layer is not wider than the window of the lattice search"
+        reason = "too little of the layer is out of reach of the crystal's own fringes"
         return {"amorphous_fraction": None, "se": None, **result, "reason": reason}
     share = float(np.mean(~field_lattice.maps["positive"][judged]))
     shrunk = (share * pieces + 0.5) / (pieces + 1)

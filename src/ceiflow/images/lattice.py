@@ -74,8 +74,10 @@ def lattice_field(
         `notes`: `lattice` (bool), `spots` (list of dicts: spacing_nm, angle_deg, significance, tiles,
         foreign: a small crystal outside the particle, no part of the field),
         `turbostratic` (bool), `smallest_spacing_nm`, `largest_spacing_nm` (of the spots used), `window_nm`
-        (full width of the position window), `reason`. `maps["crystal"]`: bool, the detected crystal (main
-        body); `maps["positive"]`: bool, everything lattice-positive, islands in the layer too. Where the
+        (full width of the position window), `displaced_nm` (of the finest of them, by the defocus), `reason`.
+        `maps["crystal"]`: bool, the detected crystal (main body); `maps["positive"]`: bool, everything
+        lattice-positive, islands in the layer too (of turbostratic carbon only what stands out of its own
+        ring). Where the
         close-packed fringes have an edge of their own (`close_packed`) the field is the larger of both, and
         `maps["wide"]` the one of all fringes together.
 
@@ -197,6 +199,7 @@ def _field(flat, step, factor, spots, found, inside, notes, out_bin, spread) -> 
         "smallest_spacing_nm": round(min(used), 4),
         "largest_spacing_nm": round(max(used), 4),
         "window_nm": round(2.355 * whole.sigma, 3),
+        "displaced_nm": round(spread / min(used), 3),
         "close_packed": bool(maps),
         "reason": "" if whole.crystal.any() else "fringes nowhere above the false-discovery threshold",
     }
@@ -235,11 +238,11 @@ def _edge(demodulator, bands, spots, inside, coarse, spread, turbostratic) -> _E
     wider = sigma * DETECTION_FRINGES / POSITION_FRINGES
     thin = max(1, int(wider / (2.5 * coarse)))
     trials = sum(len(band["directions"]) for band in bands)
-    terms, hits, ratio = [], [], 0.0
+    terms, hits, ratio, strict = [], [], 0.0, 0.0
     for band in bands:
         displaced = spread * band["frequency"]
         shifts = _taken_back(band, displaced, sigma)
-        signal, wide, noise = _energies(demodulator, band, spots, (sigma, wider), coarse, thin, shifts)
+        signal, wide, noise, even = _energies(demodulator, band, spots, (sigma, wider), coarse, thin, shifts)
         step = coarse * demodulator.shape[0] / wide.shape[0]
         within = nearest(inside, wide.shape)
         # Every spot in units of its own strongest amplitude: each passes a quarter (of energy) at the edge.
@@ -252,6 +255,7 @@ def _edge(demodulator, bands, spots, inside, coarse, spread, turbostratic) -> _E
         one = wide / np.maximum(noise, 1e-20)
         hits.append(positive(one, within, 2 * sigma / step, trials))
         ratio = np.maximum(ratio, one)
+        strict = np.maximum(strict, one if even is None else np.minimum(one, wide / np.maximum(even, 1e-20)))
     others = foreign(hits, wider, step)
     found = positive(ratio, within, 2 * sigma / step, trials)
     own = [hit for hit, other in zip(hits, others, strict=True) if not other]
@@ -259,6 +263,10 @@ def _edge(demodulator, bands, spots, inside, coarse, spread, turbostratic) -> _E
     energy = np.sum([term for term, other in zip(terms, others, strict=True) if not other], axis=0)
     used = _used(terms, others, nearest(crystal, energy.shape), bands)
     values, null = over_plateau(energy, crystal, sigma / step, turbostratic)
+    if turbostratic:
+        # Beside the ring amorphous matter has another contrast than on it: what is alike in all directions of
+        # the ring is no fringe.
+        found = positive(strict, within, 2 * sigma / step, trials)
     return _Edge(values, null, crystal, found, others, used, sigma)
 
 
@@ -313,27 +321,28 @@ def outward_shift(displacement: float, phase: float) -> float:
 
 
 def _energies(demodulator, band, spots, windows, coarse, thin, shifts):
-    """Energy in the position window, the smallest of all `shifts`; and, on the coarse grid, in the detection
-    window, of signal and noise.
+    """Energy in the position window, the smallest of all `shifts`; on the coarse grid, in the detection
+    window, of signal and noise; and of a band of many directions what is alike in all of them.
     """
-    every, wide = [], None
+    every, broad = [], []
     sigma, wider = windows
     for angle in band["directions"]:
         g = band["frequency"] * math.sin(angle), band["frequency"] * math.cos(angle)
         one = _energy(demodulator.amplitude(*g, sigma, 1, shifts[0]))
         if len(shifts) > 1:
             one = np.minimum(one, _energy(demodulator.amplitude(*g, sigma, 1, shifts[1])))
-        two = _energy(demodulator.amplitude(*g, wider, thin))
+        broad.append(_energy(demodulator.amplitude(*g, wider, thin)))
         every.append(one)
-        wide = two if wide is None else np.maximum(wide, two)
-    narrow = every[0]
+    narrow, wide, even = every[0], np.max(broad, axis=0), None
     if len(every) > 1:
         # What is alike in all directions is amorphous: its largest of so many is taken off.
         largest = np.sum(1 / np.arange(1, len(every) + 1)) / math.log(2)
         narrow = np.maximum(np.max(every, axis=0) - largest * np.median(every, axis=0), 0)
+        # The mean of exponential values from their median, as for the noise.
+        even = smooth(np.median(broad, axis=0) / math.log(2), 1.5 * wider / (coarse * thin)) + 1e-12
     # Noise is averaged over more than the window: half as many samples along an axis say the same.
     noise = _noise(demodulator, band, spots, wider, 2 * coarse * thin, 2 * thin)
-    return narrow, wide, on_grid(noise, wide.shape)
+    return narrow, wide, on_grid(noise, wide.shape), even
 
 
 def _energy(amplitude: np.ndarray) -> np.ndarray:
