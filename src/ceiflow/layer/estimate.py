@@ -357,7 +357,11 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
         thickness = np.where(blind, np.nan, fitted.thickness)
         present = ~blind & (thickness > lod)
     if known and blind.any():
-        notes.append(f"{int(blind.sum())} of {len(blind)} segments say nothing: too few counts")
+        why = "too few counts"
+        if np.all(_above(null / inflation, fitted, pixel_nm, detection_sigma)[blind] < max_thickness_nm):
+            # Counting noise alone would have left a limit.
+            why = f"no kernel describes the edge (chi2 per degree of freedom {inflation**2:.3g})"
+        notes.append(f"{int(blind.sum())} of {len(blind)} segments say nothing: {why}")
     light = [s for s, item in enumerate(species) if item.in_layer]
     dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
     return Profile(
