@@ -281,8 +281,12 @@ def layer_trace(layer_tsv: Table) -> Figure:
     for index in stretches(table):
         index = index[np.argsort(position[index], kind="stable")]
         x, y, error = position[index], thickness[index], np.nan_to_num(deviation[index])
-        axes.fill_between(x, 0, lod[index], color="#e6e6e6", linewidth=0, zorder=0)
-        axes.plot(x, lod[index], color=style.GREY, linewidth=0.7, linestyle=(0, (4, 2)))
+        wide, limit = _with_ends(x, lod[index])
+        axes.fill_between(wide, 0, limit, color="#e6e6e6", linewidth=0, zorder=0)
+        axes.plot(wide, limit, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 2)))
+        if len(x) == 1 and np.isfinite(y[0]):
+            # A stretch of one segment has no line to be seen by.
+            axes.errorbar(x, y, error, fmt=".", color=style.VERMILLION, markersize=3, elinewidth=0.8)
         axes.fill_between(x, y - error, y + error, color=style.VERMILLION, alpha=0.25, linewidth=0)
         axes.plot(x, y, color=style.VERMILLION, linewidth=0.8)
         where = found[index]
@@ -309,6 +313,12 @@ def layer_trace(layer_tsv: Table) -> Figure:
     span = position[np.isfinite(position)]
     length = f" over {np.ptp(span):.3g} nm" if span.size else ""
     return style.describe(figure, f"Layer thickness along the surface{length}. {_found_words(table)}")
+
+
+def _with_ends(x: np.ndarray, limit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A stretch's limit out to half a segment beyond the middles of its first and last one."""
+    half = float(np.median(np.diff(x))) / 2 if len(x) > 1 else min(1.0, float(x[0])) if len(x) else 0.0
+    return np.r_[x[:1] - half, x, x[-1:] + half], np.r_[limit[:1], limit, limit[-1:]]
 
 
 def _trace_limits(axes: Axes, upper: np.ndarray, lod: np.ndarray) -> None:
