@@ -28,6 +28,8 @@ UNCOVERED = {
 
 # More normals than this would be a hatching.
 MOST_NORMALS = 60
+# A layer narrower than this on the page, in points, gets thin lines.
+NARROW = 5.0
 RUG = {BARE_KIND: style.BLUE, UNMEASURED: style.GREY, CANNOT_TELL: style.ORANGE}
 
 
@@ -65,11 +67,16 @@ def _top_thickness(table: Rows) -> float:
     return float(np.percentile(own, 98)) if own.size else 1.0
 
 
-def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection | None:
+def _edges(axes: Axes, table: Rows, place, closed_gap: float, point: float) -> LineCollection | None:
     """Outer and inner edge in the colour of the thickness; the rest of the surface by what is known of it."""
     thickness, row, column = columns(table, "thickness_nm", "row", "column")
     found = present(table)
     outline = [effects.Stroke(linewidth=2.4, foreground="black"), effects.Normal()]
+    ends = columns(table, "outer_row", "inner_row", "outer_column", "inner_column")
+    apart = np.hypot(place(ends[0]) - place(ends[1]), place(ends[2]) - place(ends[3]))[found] / point
+    # Both lines of a layer that is a few points wide on the page would cover it.
+    thin = bool(np.isfinite(apart).any()) and float(np.nanmedian(apart)) < NARROW
+    width, rim = (0.6, 1.0) if thin else (1.4, 2.4)
     segments, colours, dots = [], [], []
     for pair in (("outer_row", "outer_column"), ("inner_row", "inner_column")):
         y, x = columns(table, *pair)
@@ -99,7 +106,8 @@ def _edges(axes: Axes, table: Rows, place, closed_gap: float) -> LineCollection 
         return None
     limits = (0.0, _top_thickness(table) or 1.0)
     colour_map = colormaps[style.THICKNESS_MAP].with_extremes(bad=style.GREY)
-    lines = LineCollection(segments, cmap=colour_map, linewidths=1.4, path_effects=outline)
+    lines = LineCollection(segments, cmap=colour_map, linewidths=width)
+    lines.set_path_effects([effects.Stroke(linewidth=rim, foreground="black"), effects.Normal()])
     lines.set_array(np.array(colours))
     lines.set_clim(*limits)
     axes.add_collection(lines)
@@ -138,7 +146,9 @@ def _overlay(image, pixel_size_nm, table, place, label: str, what: str, low=0.5,
     bottom, top = style.limits(image, low, high)
     axes.imshow(image, cmap="gray", vmin=bottom, vmax=top, aspect="equal")
     axes.set_facecolor("#dddddd")
-    lines = _edges(axes, table, place, closed_gap=0.25 * max(shape)) if table else None
+    # Pixels of the image in a point of the page.
+    point = shape[1] / ((width - 14.0) / 25.4 * 72)
+    lines = _edges(axes, table, place, 0.25 * max(shape), point) if table else None
     axes.set_xlim(-0.5, shape[1] - 0.5)
     axes.set_ylim(shape[0] - 0.5, -0.5)
     style.scale_bar(axes, pixel_size_nm, shape, _free_corner(image, table, place))
