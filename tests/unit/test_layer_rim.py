@@ -5,13 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.special import erfc
 
 from ceiflow.images.amorphous import naming_bar
 from ceiflow.layer import rim
+from ceiflow.layer.batch import Batch, fit
 from ceiflow.layer.distance import distance_and_position
 from ceiflow.layer.estimate import estimate
 from ceiflow.layer.kernels import basis
+from ceiflow.layer.null import undecided
 from ceiflow.layer.profile import Species
+from ceiflow.layer.starts import start
 from ceiflow.layer.surface import trace_surface
 from ceiflow.phantom.geometry import Scene, make_arc, surface_in_view
 from ceiflow.phantom.images import overview
@@ -126,3 +130,28 @@ def test_what_outshines_the_particle_is_a_fringe_and_no_layer():
     layer = _fringed(height=0.0, width_nm=0.0, layer_nm=5.0)
     assert layer.present.all()
     assert np.allclose(layer.thickness_nm, 5.0, atol=0.5)
+
+
+def _segments(noise, seed=3):
+    """Twelve bare segments in one map that holds particle and layer, at a blur of 1 nm, fitted."""
+    rng = np.random.default_rng(seed)
+    x = np.tile(np.arange(-12, 20, 0.5), (12, 1))
+    y = 0.5 * erfc(x / np.sqrt(2)) + noise * rng.standard_normal(x.shape)
+    yes = np.array([True])
+    batch = Batch(x, y[None], np.full((1, *x.shape), noise**-2), yes, yes, np.full(12, 1e6))
+    common = {"prior_x": (0.0, 1.0), "thickness_range": (-0.5, 20.0)}
+    return batch, fit("planar", batch, start(12, yes), 1.0, np.array([0.45]), **common)
+
+
+def test_segment_that_fits_bare_and_covered_alike_is_left_out():
+    limit = np.full(12, 1.0)
+    batch, fitted = _segments(noise=0.01)
+    limits = np.maximum(limit, 1.5 * fitted.thickness)
+    assert not undecided("planar", batch, fitted, limits, 1.0, 20.0).any()
+    # With forty times the noise nothing speaks against a layer of twice the same limit.
+    batch, fitted = _segments(noise=0.4)
+    below = fitted.thickness <= limit
+    assert below.any()
+    assert undecided("planar", batch, fitted, limit, 1.0, 20.0)[below].all()
+    assert not undecided("planar", batch, fitted, limit, 1.0, 20.0)[~below].any()
+    assert not undecided("planar", batch, fitted, np.full(12, np.nan), 1.0, 20.0).any()

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
+from ceiflow.layer.chance import chance_explains
 from ceiflow.layer.summary import (
     Trace,
     block_draws,
@@ -155,3 +157,34 @@ def test_a_thick_layer_without_a_limit_has_a_thickness_and_no_coverage():
     assert rows["layer_thickness_nm"].value == pytest.approx(12.0)
     assert rows["layer_coverage"].status == "not_identifiable"
     assert "defocus" in rows["layer_equivalent_thickness_nm"].note
+
+
+def test_no_more_segments_than_bare_surfaces_show_are_no_layer():
+    bare = np.r_[np.zeros(55), [1.4, 1.6, 1.5]]
+    rows = rows_of(trace(bare, false_share=0.05))
+    assert rows["layer_thickness_nm"].status == "bounded"
+    assert rows["layer_thickness_nm"].lod == 1.0
+    assert "3 of 58 segments" in rows["layer_thickness_nm"].note
+    assert rows["layer_equivalent_thickness_nm"].status == "bounded"
+    assert rows["layer_coverage"].status == "bounded"
+    # As many as three in 58 come up at this share in one of twenty acquisitions.
+    assert binom.cdf(3, 58, rows["layer_coverage"].lod) == pytest.approx(0.05, abs=1e-6)
+    assert rows["layer_roughness_nm"].status == "not_identifiable"
+    # Without a share of false ones every segment stands for itself; more than chance allows are a layer.
+    assert rows_of(trace(bare))["layer_thickness_nm"].status == "identified"
+    patchy = np.r_[np.zeros(48), np.full(10, 1.5)]
+    assert rows_of(trace(patchy, false_share=0.05))["layer_thickness_nm"].status == "identified"
+
+
+def test_chance_is_ruled_out_at_five_per_cent():
+    for of in (8, 20, 58, 200):
+        least = next(n for n in range(1, of) if not chance_explains(n, of, 0.05))
+        assert binom.sf(least - 1, of, 0.05) <= 0.05 < binom.sf(least - 2, of, 0.05)
+    assert not chance_explains(0, 58, 0.05)
+    assert not chance_explains(1, 1, 0.05)
+
+
+def test_few_chance_segments_without_any_limit_say_nothing():
+    item = trace(np.r_[np.zeros(57), 6.0], false_share=0.05, lod=np.nan, present=np.arange(58) == 57)
+    rows = rows_of(item, "defocus unknown")
+    assert {row.status for row in rows.values()} == {"not_identifiable"}

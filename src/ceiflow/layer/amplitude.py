@@ -269,3 +269,9 @@ def fillings(fitted: Fit, species: list[Species]) -> dict[str, float]:
         for s, item in enumerate(species)
         if item.dense_ratio and item.in_layer and step_height > 0
     }
+
+
+def densest(species: list[Species]) -> float:
+    """Filling beyond which an excess is a Fresnel fringe: in one map alone, that of the particle itself."""
+    both = [item.dense_ratio for item in species if item.particle and item.in_layer and item.dense_ratio]
+    return 1.0 / min(both) if both else np.inf

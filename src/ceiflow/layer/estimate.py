@@ -12,6 +12,7 @@ from ceiflow.layer.amplitude import (
     THIN_BLURS,
     Amplitude,
     against_matter,
+    densest,
     filling,
     fillings,
     look,
@@ -21,7 +22,7 @@ from ceiflow.layer.amplitude import (
 )
 from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit, linear_columns
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
-from ceiflow.layer.null import detection_floor_nm, null_std
+from ceiflow.layer.null import detection_floor_nm, null_std, undecided, why_blind
 from ceiflow.layer.profile import Profile, Species
 from ceiflow.layer.scan import mean_and_std
 from ceiflow.layer.starts import half_width
@@ -62,6 +63,7 @@ def estimate(
     bin_pixels: float = _p.BIN_PIXELS,
     before: Profile | None = None,
     matter: Species | None = None,
+    fringe_nm: float = 0.0,
 ) -> Profile:
     """Layer thickness of every segment of arc.
 
@@ -87,6 +89,8 @@ def estimate(
     matter : Species, optional
         The map that the contour was drawn in, where that goes round particle and layer together: the layer
         ends at its edge.
+    fringe_nm : float
+        An excess no wider than this in a mean profile may be a Fresnel fringe: no amplitude is taken from it.
 
     Returns
     -------
@@ -141,7 +145,9 @@ def estimate(
     result, source, taken = None, "none", None
     particle = covered if around else _p.particle_edge(kind, whole, pixel_nm, _p.blur_limits(pixel_nm))
     given = (particle, species, names, pixel_nm, limits, blurs, detection_sigma)
-    if gain > LEAST_CHI2_GAIN:
+    if gain > LEAST_CHI2_GAIN and covered.thickness[0] <= fringe_nm:
+        notes.append("the excess outside the surface is no wider than a Fresnel fringe")
+    elif gain > LEAST_CHI2_GAIN:
         result, taken, why = _from_profile(kind, batch, covered, *given)
         source = "profile" if result is not None else source
         if result is None:
@@ -160,7 +166,8 @@ def estimate(
                 )
                 part = replace(part, outer=whole.outer)
                 first, second, _ = _p.fit_mean(kind, part, pixel_nm, max_thickness_nm, None, around.get(kind))
-                if float(first.chi2.sum() - second.chi2.sum()) > LEAST_CHI2_GAIN:
+                more = float(first.chi2.sum() - second.chi2.sum()) > LEAST_CHI2_GAIN
+                if more and second.thickness[0] > fringe_nm:
                     own, own_taken, _ = _from_profile(kind, batch, second, *given, some)
                     if own is not None:
                         result, source, taken, notes = own, "profile", own_taken, []
@@ -237,7 +244,7 @@ def _from_profile(
         if fill < _p.LEAST_FILLING:
             why = f"the excess outside the surface has {100 * fill:.2g} % of the reference's density: haze"
             return None, None, why
-        if fill > _densest(species):
+        if fill > densest(species):
             return (
                 None,
                 None,
@@ -257,15 +264,6 @@ def _from_profile(
             break
     fitted.sensitivity = _sensitivity(kind, batch, fitted)
     return fitted, taken, ""
-
-
-def _densest(species: list[Species]) -> float:
-    """Filling beyond which an excess is no layer: in one map alone, that of the particle's own brightness.
-
-    A layer on an oxide is made of lighter matter; what outshines the particle is a Fresnel fringe.
-    """
-    both = [item.dense_ratio for item in species if item.particle and item.in_layer and item.dense_ratio]
-    return 1.0 / min(both) if both else np.inf
 
 
 def _some_of(covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -332,10 +330,9 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
         fitted.local[:, THICKNESS], own = scanned[0], np.hypot(scanned[1], SHAPE_PIXELS * pixel_nm)
         fitted.local[:, X_IN] = batch.outer[0] - scanned[0]
     n_shared = len(fitted.shared_names)
+    common = np.zeros((len(own), len(own)))
     if n_shared and fitted.sensitivity.shape[2] == n_shared:
         common = inflation**2 * fitted.common_covariance()
-    else:
-        common = np.zeros((len(own), len(own)))
     std = np.sqrt(own**2 + np.diag(common))
     if not np.any(batch.layered & ~batch.particle):
         # In the particle's own map a thin layer is a shifted edge: nothing but the limit is known of it.
@@ -353,15 +350,19 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
     with np.errstate(invalid="ignore"):
         # Neither a limit beyond what is looked for nor a value that may as well be zero says anything.
         blind = ~(lod < max_thickness_nm) | ((fitted.thickness > lod) & (fitted.thickness < 1.645 * std))
-        lod = np.where(blind, np.nan, lod)
-        thickness = np.where(blind, np.nan, fitted.thickness)
-        present = ~blind & (thickness > lod)
+        doubt = undecided(kind, batch, fitted, np.where(blind, np.nan, lod), 2 * pixel_nm, max_thickness_nm)
+        out = blind | doubt
+        lod, thickness = np.where(out, np.nan, lod), np.where(out, np.nan, fitted.thickness)
+        present = ~out & (thickness > lod)
     if known and blind.any():
-        why = "too few counts"
-        if np.all(_above(null / inflation, fitted, pixel_nm, detection_sigma)[blind] < max_thickness_nm):
-            # Counting noise alone would have left a limit.
-            why = f"no kernel describes the edge (chi2 per degree of freedom {inflation**2:.3g})"
-        notes.append(f"{int(blind.sum())} of {len(blind)} segments say nothing: {why}")
+        counted = _above(null / inflation, fitted, pixel_nm, detection_sigma)[blind] < max_thickness_nm
+        notes.append(
+            f"{int(blind.sum())} of {len(blind)} segments say nothing: {why_blind(counted, inflation)}"
+        )
+    if known and doubt.any():
+        notes.append(
+            f"{int(doubt.sum())} of {len(doubt)} segments left out: bare and covered fit nearly alike"
+        )
     light = [s for s, item in enumerate(species) if item.in_layer]
     dof = max(fitted.n_data.sum() - fitted.local.size, 1.0)
     return Profile(

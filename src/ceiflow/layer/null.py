@@ -10,6 +10,11 @@ from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit
 
 FloatArray = NDArray[np.float64]
 
+#: Thicknesses, in detection limits, that a segment has to rule out before it is called bare, and by how much
+#: chi-square (of one parameter, at 95 %).
+DOUBTED, RULED_OUT = (2.0, 4.0), 3.84
+#: Steps of those fits: their start is a good one.
+DOUBT_STEPS = 8
 #: Step of the logarithm that limits are rounded up to.
 ROUNDED = float(np.log(120.0) / 23)
 #: The shape of pixel and probe is known to some percent of their width: an excess below this share of the
@@ -58,3 +63,55 @@ def _std_at(
 def detection_floor_nm(pixel_nm: float, blur_nm: float) -> float:
     """Thickness below which no excess is called a layer, however many the counts."""
     return float(max(FLOOR_PIXELS * pixel_nm, FLOOR_BLURS * blur_nm))
+
+
+def undecided(
+    kind: str, batch: Batch, fitted: Fit, lod_nm: FloatArray, edge_sd_nm: float, most_nm: float
+) -> NDArray[np.bool_]:
+    """Segments (K,) fitted below the limit whose profile does not tell a bare surface from a covered one.
+
+    For the particle's own map alone, where a layer and a shifted edge may look alike, and where fringes are
+    no part of the model: a layer of some limits' thickness fits nearly as well, the data's own scatter about
+    the model taken for noise.
+
+    Parameters
+    ----------
+    kind : str
+    batch : Batch
+    fitted : Fit
+    lod_nm : (K,) array
+    edge_sd_nm : float
+        How well the edge is known beforehand.
+    most_nm : float
+        Largest thickness that is looked for.
+    """
+    below = np.isfinite(lod_nm) & (fitted.thickness <= lod_nm)
+    result = np.zeros(len(lod_nm), dtype=bool)
+    chosen = np.flatnonzero(below)
+    if not len(chosen) or np.any(batch.layered & ~batch.particle):
+        return result
+    part, lod, local = batch.select(chosen), lod_nm[chosen], fitted.local[chosen]
+    dof = np.maximum(fitted.n_data[chosen] - local.shape[1], 1.0)
+    scatter = np.maximum(1.0, fitted.chi2[chosen] / dof)
+    edge = float(fitted.x_in.mean()), edge_sd_nm
+    doubt = np.zeros(len(chosen), dtype=bool)
+    for share in DOUBTED:
+        # The layer may stand on either side of the edge that was found without it.
+        thick = np.minimum(share * lod, most_nm)
+        for back in (0.0, 0.5, 1.0):
+            begin = local.copy()
+            begin[:, THICKNESS], begin[:, X_IN] = thick, local[:, X_IN] - back * thick
+            other = _batch.fit(
+                kind, part, begin, fitted.blur, fitted.amplitude, free_thickness=False, prior_x=edge,
+                iterations=DOUBT_STEPS,
+            )  # fmt: skip
+            doubt |= other.chi2 - fitted.chi2[chosen] < RULED_OUT * scatter
+    result[chosen] = doubt
+    return result
+
+
+def why_blind(counted: NDArray[np.bool_], inflation: float) -> str:
+    """Why segments have no limit; `counted`: those that counting noise alone would have left one."""
+    if not np.all(counted):
+        return "too few counts"
+    return f"no kernel describes the edge (chi2 per degree of freedom {inflation**2:.3g})"

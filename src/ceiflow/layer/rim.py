@@ -31,6 +31,9 @@ MOST_SEGMENTS = 160
 #: Share of the Fresnel length by which fringes may shift the rim's edges, which are fitted without them: root
 #: mean square of six simulated facets (5 and 10 nm, 800 nm defocus) that no table of docs/images.md holds.
 FRESNEL_SHARE = 0.45
+#: Share of a bare surface's segments that fringes and noise may lift above their limits: what the simulated
+#: images of docs/images.md are held to.
+FALSE_SHARE = 0.05
 #: Levels that the contour may be drawn at, in shares of the particle's step (first, last, number), and the
 #: width of the histogram that they are held against.
 LEVELS, LEVEL_WIDTH = (0.5, 0.8, 16), 0.05
@@ -68,6 +71,7 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
     level, sigma = split
     level = between_plateaus(smooth_finite(values, sigma), level, settings["max_thickness_nm"] / step)
     choice = Choice(values, variance, level, sigma, [species], "brightness")
+    settings["fringe_nm"] = _fringe_nm(header) or 0.0
     found = _found(choice, step, settings)
     seen = Seen(None, found.reason, amorphous, float(found.segments.length_nm.sum()), notes=list(found.notes))
     seen.entry = {"pixel_nm": step, "segment_nm": found.segment_nm}
@@ -75,7 +79,8 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
         return seen
     edges = {name: (getattr(found.trace, name) + 0.5) * factor - 0.5 for name in ("outer", "inner")}
     trace = _bare(found.trace)
-    seen.trace = replace(trace, **edges, point=edges["outer"], **_limited(trace, seen, header))
+    limited = _limited(trace, seen, header)
+    seen.trace = replace(trace, **edges, point=edges["outer"], false_share=FALSE_SHARE, **limited)
     profile = found.profile
     seen.entry |= {
         "kernel": profile.kind,
@@ -195,15 +200,24 @@ def _limited(trace: Trace, seen: Seen, header) -> dict:
     """Limits and presence of a bright-field image: Fresnel fringes are rims as well."""
     if header.modality == "adf":
         return {}
-    defocus, energy = _known(header, "defocus_nm"), _known(header, "beam_energy_keV")
-    if defocus is None or energy is None:
-        what = "defocus" if defocus is None else "beam energy"
+    fringe = _fringe_nm(header)
+    if fringe is None:
+        what = "defocus" if _known(header, "defocus_nm") is None else "beam energy"
         seen.reason = f"{what} unknown: absence is not claimable"
         return without_limit({"thickness_nm": trace.thickness_nm, "std_nm": trace.std_nm}, 5.0)
-    fringe = float(np.sqrt(electron_wavelength_nm(energy) * abs(defocus)))
     limit = np.maximum(trace.lod_nm, fringe)
     return {
         "lod_nm": limit,
         "present": trace.present & (trace.thickness_nm > limit),
         "sys_nm": float(np.hypot(trace.sys_nm, FRESNEL_SHARE * fringe)),
     }
+
+
+def _fringe_nm(header) -> float | None:
+    """The Fresnel length; None where it is not known, 0 in dark field."""
+    if header.modality == "adf":
+        return 0.0
+    defocus, energy = _known(header, "defocus_nm"), _known(header, "beam_energy_keV")
+    if defocus is None or energy is None:
+        return None
+    return float(np.sqrt(electron_wavelength_nm(energy) * abs(defocus)))

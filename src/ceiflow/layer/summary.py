@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ceiflow.layer.chance import chance_explains, rows_by_chance
 from ceiflow.study.measurements import (
     LAYER_ENDPOINTS,
     Measurement,
@@ -57,6 +58,8 @@ class Trace:
     shape_relative : float
         Systematic error relative to the thickness that each single thickness has as well: the table's
         standard deviation holds it.
+    false_share : float
+        Share of a bare surface's segments that may be called covered: no more than that is no layer.
     partly_covered : bool
         Segments are about as long as bare runs: one may be covered in part.
     closed : bool
@@ -81,6 +84,7 @@ class Trace:
     sys_relative: float = 0.0
     sys_nm: float = 0.0
     shape_relative: float = 0.0
+    false_share: float = 0.0
     partly_covered: bool = False
     closed: bool = False
     note: str = ""
@@ -178,6 +182,8 @@ def layer_rows(trace: Trace | None, reason: str, seed: int, resamples: int) -> l
         _longest_bare(present, length, trace.stretch[keep], trace.closed, draws),
         *_spread(trace, t, length, present, covariance, draws),
     ]
+    if chance_explains(int(present.sum()), len(t), trace.false_share):
+        rows = rows_by_chance(rows, trace.false_share, t[present], len(t), limit)
     if limit is None:
         # A thick layer is seen without a limit; that there is none anywhere cannot be.
         why = reason or "no detection limit can be given"

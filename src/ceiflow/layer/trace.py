@@ -118,7 +118,7 @@ def find_layer(choice: Choice, pixel_nm: float, settings: dict) -> Found:
     settings : dict
         The configuration's `layer`. Images add `near_only` (distances in the band alone), `bin_pixels` (width
         of a distance bin), `before` (profile of an earlier look), `grow` (how many times longer segments may
-        become) and `refine` (False: no segment is cut).
+        become), `refine` (False: no segment is cut) and `fringe_nm` (width of a Fresnel fringe).
     """
     needed = min(settings["max_thickness_nm"] / 2, 0.3 * max(choice.values.shape) * pixel_nm)
     # Where the view ends early, what there is of it is used, and its length is said.
@@ -331,6 +331,7 @@ def _profile(found: Found, choice: Choice, pixel_nm: float, settings: dict) -> P
         bin_pixels=settings.get("bin_pixels", BIN_PIXELS),
         before=settings.get("before"),
         matter=matter,
+        fringe_nm=settings.get("fringe_nm", 0.0),
     )
 
 
