@@ -31,6 +31,9 @@ MOST_SEGMENTS = 160
 #: Share of the Fresnel length by which fringes may shift the rim's edges, which are fitted without them: root
 #: mean square of six simulated facets (5 and 10 nm, 800 nm defocus) that no table of docs/images.md holds.
 FRESNEL_SHARE = 0.45
+#: Standard deviations from which on a mean profile speaks for an excess; where that is no certain layer,
+#: the limit is so many Fresnel lengths.
+CLEAR, HIDDEN = 5.0, 2.0
 #: Share of a bare surface's segments that fringes and noise may lift above their limits: what the simulated
 #: images of docs/images.md are held to.
 FALSE_SHARE = 0.05
@@ -79,7 +82,8 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
         return seen
     edges = {name: (getattr(found.trace, name) + 0.5) * factor - 0.5 for name in ("outer", "inner")}
     trace = _bare(found.trace)
-    limited = _limited(trace, seen, header)
+    hidden = found.profile.amplitude_source != "profile" and found.profile.significance > CLEAR
+    limited = _limited(trace, seen, header, hidden)
     seen.trace = replace(trace, **edges, point=edges["outer"], false_share=FALSE_SHARE, **limited)
     profile = found.profile
     seen.entry |= {
@@ -196,7 +200,7 @@ def _contrast(image, dark: bool):
     return -np.log(np.maximum(image / vacuum if vacuum > 0 else image, FEWEST_COUNTS))
 
 
-def _limited(trace: Trace, seen: Seen, header) -> dict:
+def _limited(trace: Trace, seen: Seen, header, hidden: bool) -> dict:
     """Limits and presence of a bright-field image: Fresnel fringes are rims as well."""
     if header.modality == "adf":
         return {}
@@ -205,7 +209,8 @@ def _limited(trace: Trace, seen: Seen, header) -> dict:
         what = "defocus" if _known(header, "defocus_nm") is None else "beam energy"
         seen.reason = f"{what} unknown: absence is not claimable"
         return without_limit({"thickness_nm": trace.thickness_nm, "std_nm": trace.std_nm}, 5.0)
-    limit = np.maximum(trace.lod_nm, fringe)
+    # An excess that was taken for a fringe may as well be a layer of about its width.
+    limit = np.maximum(trace.lod_nm, (HIDDEN if hidden else 1.0) * fringe)
     return {
         "lod_nm": limit,
         "present": trace.present & (trace.thickness_nm > limit),
