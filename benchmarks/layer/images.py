@@ -404,6 +404,20 @@ square 0.58 nm, which is 0.45 of the Fresnel length: that share of it enters the
 below the Fresnel length (1.26 nm here) are overestimated where they are called present, and thin layers
 around a sphere may be bounded only.
 
+In bright field an excess that is denser than the particle, or no wider than the Fresnel length, is taken for
+a fringe, and where the mean profile shows one the limit is two Fresnel lengths; segments that a layer of two
+or four times the limit fits nearly as well are left out; an acquisition is called covered only where more
+segments stand out than 5 % of a bare surface's explain. The TEM table is of two seeds that none of this was
+made on. What does not hold: bare stretches of a particle that is covered elsewhere are called covered in
+8 of 50 segments; and of five bare facets looked at (two in the table, three of the seeds that the rules were
+made on) two were called covered, in 19 of 64 and 26 of 60 segments, at 2 nm: fringes of about the density of
+a layer and wider than the Fresnel length. So a thickness of an overview below about 3 nm is no evidence of a
+layer.
+
+CPU time: 1.0 to 8.4 s for the 28 TEM images of 384 x 384 pixels (44 s at most before the shapes of a profile
+were shared and bare particles ended the search). One image each of 4096 x 4096 pixels: TEM 2.2 s (5 nm,
+facet) and 3.9 s (bare sphere), ADF 1.6 s, HRTEM 6.2 s.
+
 In dark field what limits is the tilt, not the dose, the probe or the contour. A facet 300 nm deep that is
 tilted by 7.7 mrad is seen as a ramp of 2.3 nm, and at 300 e/A² a pooled profile is known to a part in a
 thousand: the width of the ramp has to be right to a few per cent, or the misfit is taken up into the error
