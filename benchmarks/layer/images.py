@@ -407,8 +407,9 @@ In bright field an excess that is denser than the particle, or no wider than the
 a fringe, and the limit is never below two Fresnel lengths (2.5 nm here); segments that a layer of two or four
 times the limit fits nearly as well are left out; an acquisition is called covered only where more segments
 stand out than 5 % of a bare surface's explain, and nothing is said of it where the mean profile does not show
-that layer too. The tables of TEM and ADF are of seeds that none of this was made on. Layers of 1 and 2 nm that
-an overview does find are read about 1 nm too thick: what is called covered is what noise and fringes lifted.
+that layer too. The tables of TEM and ADF are of seeds that none of this was made on. Layers of 1 and 2 nm
+that an overview does find are read about 1 nm too thick: what is called covered is what noise and fringes
+lifted.
 
 CPU time: 1.0 to 8.4 s for the 28 TEM images of 384 x 384 pixels (44 s at most before the shapes of a profile
 were shared and bare particles ended the search). One image each of 4096 x 4096 pixels: TEM 2.2 s (5 nm,
