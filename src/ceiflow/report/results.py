@@ -55,8 +55,8 @@ class Results:
 
     @cached_property
     def sheet(self) -> Rows:
-        """The cells sheet as the author wrote it."""
-        return rows(self._sheet)
+        """The cells sheet as the author wrote it, by cell: a page is the same however its rows stand."""
+        return sorted(rows(self._sheet), key=lambda row: row.get("cell_id") or "")
 
     @cached_property
     def cells(self) -> Rows:
