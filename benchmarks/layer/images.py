@@ -129,12 +129,14 @@ def compared(read: dict, surface: dict[str, np.ndarray]) -> dict:
     }
 
 
-def run(folder: Path, modalities: list[str], repeats: int, processes: int) -> list[dict]:
-    """Pristine images first, then scenes that are calibrated by them."""
+def run(
+    folder: Path, modalities: list[str], repeats: int, processes: int, seed: int = 200, at: list[float] = ()
+) -> list[dict]:
+    """Pristine images first, then scenes that are calibrated by them; `at` are doses other than the usual."""
     rows: list[dict] = []
     with ProcessPoolExecutor(processes) as pool:
         for modality in modalities:
-            doses = OVERVIEW_DOSES.get(modality, DOSES)
+            doses = tuple(at) or OVERVIEW_DOSES.get(modality, DOSES)
             paths: dict[float, list[Path]] = {dose: [] for dose in doses}
             if modality == "hrtem":
                 jobs = [
@@ -146,7 +148,7 @@ def run(folder: Path, modalities: list[str], repeats: int, processes: int) -> li
                     for dose in doses:
                         paths[dose].append(path)
             jobs = [
-                (modality, truth, dose, kind, bare, repeat, 200, tuple(paths[dose]))
+                (modality, truth, dose, kind, bare, repeat, seed, tuple(paths[dose]))
                 for truth in THICKNESSES
                 for dose in doses
                 for kind in KINDS
@@ -467,10 +469,21 @@ def main() -> None:
     parser.add_argument("--modality", action="append", choices=tuple(VIEWS))
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=200)
+    parser.add_argument(
+        "--dose", type=float, action="append", default=[], help="electrons per square angstrom"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.what == "scenes":
-        rows = run(options.folder, options.modality or list(VIEWS), options.repeats, options.processes)
+        rows = run(
+            options.folder,
+            options.modality or list(VIEWS),
+            options.repeats,
+            options.processes,
+            options.seed,
+            options.dose,
+        )
         write_rows(options.folder / "scenes.tsv", rows)
     elif options.what == "real":
         write_rows(options.folder / "real.tsv", real(options.folder / "real", options.data))
