@@ -39,8 +39,10 @@ slurm: $(VENV)/installed ## the Slurm executor plugin, as an extra
 crate: $(VENV)/installed ## the package that packs a run as an RO-Crate, as an extra
 	$(EXTRA) requirements-crate.lock
 
-clusters: $(VENV)/installed ## plugins of other clusters, and what deploys and packs, for their tests
-	$(EXTRA) requirements-clusters.lock
+CLUSTERS := $(VENV)/clusters
+clusters: $(VENV)/installed ## beside .venv: Snakemake with plugins of other clusters, what deploys and validates, for tests
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(CLUSTERS)
+	$(BIN)/uv pip install --quiet --python $(CLUSTERS)/bin/python --require-hashes --no-deps --compile-bytecode -r requirements-clusters.lock
 
 docs: $(VENV)/installed ## the documentation as a site, in docs/_build/html; a warning is an error
 	$(EXTRA) requirements-docs.lock
@@ -96,14 +98,17 @@ format: $(VENV)/installed ## put rules and code in form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 pyproject.toml
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11
 lock: $(VENV)/installed ## pin anew what pyproject.toml allows
-	$(LOCK) --upgrade --extra demo --extra dev -o requirements.lock
+	$(LOCK) --upgrade pyproject.toml --extra demo --extra dev -o requirements.lock
 	# Only what an extra adds: the rest is in requirements.lock.
-	for extra in slurm simulation docs crate clusters; do
-	  $(LOCK) --constraints requirements.lock --extra $$extra -o $(VENV)/$$extra.lock
+	for extra in slurm simulation docs crate; do
+	  $(LOCK) pyproject.toml --constraints requirements.lock --extra $$extra -o $(VENV)/$$extra.lock
 	  awk 'NR == FNR {if (/^[^ ]/) known[$$1] = 1; next} /^[^ ]/ {keep = !($$1 in known)} keep' requirements.lock $(VENV)/$$extra.lock > requirements-$$extra.lock
 	done
+	# An environment of its own: the same versions but for the one package that the plugin of S3 wants older.
+	awk '/^[^ ]/ {keep = !/^python-dateutil==/} keep' requirements.lock > $(VENV)/others.lock
+	$(LOCK) --group pyproject.toml:clusters --constraints $(VENV)/others.lock -o requirements-clusters.lock
 
 clean: ## results, logs, timings and the demo's raw files; not .venv
 	rm -rf .snakemake raw/demo truth logs simulation benchmarks/*/*.tsv

@@ -53,10 +53,21 @@ class Run:
         return {rule: count for rule, count in counts.items() if rule not in ("all", "default")}
 
 
-def command(study: Path, *arguments: str, snakefile: Path = WORKFLOW) -> list[str]:
+def of_clusters(module: str) -> str:
+    """The interpreter of `make clusters`, which has plugins of other clusters; a test without it is skipped."""
+    python = Path(sys.prefix) / "clusters" / "bin" / "python"
+    probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    if not python.exists() or subprocess.run([python, "-c", probe], timeout=60).returncode:
+        pytest.skip(f"{module} is not installed (make clusters)")
+    return str(python)
+
+
+def command(
+    study: Path, *arguments: str, snakefile: Path = WORKFLOW, python: str = sys.executable
+) -> list[str]:
     """The command line for a study folder."""
     options = ["-s", str(snakefile), "--directory", str(study), "--cores", "2"]
-    return [sys.executable, "-m", "snakemake", *arguments, *options]
+    return [python, "-m", "snakemake", *arguments, *options]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -71,11 +82,12 @@ def snakemake(
     snakefile: Path = WORKFLOW,
     before: Sequence[str] = (),
     longest: float = 900,
+    python: str = sys.executable,
     **variables: str,
 ) -> Run:
     """Run Snakemake on a study folder, for `longest` seconds at most; `before` stands before the command."""
     done = subprocess.run(
-        [*before, *command(study, *arguments, snakefile=snakefile)],
+        [*before, *command(study, *arguments, snakefile=snakefile, python=python)],
         capture_output=True,
         text=True,
         timeout=longest,

@@ -1,26 +1,29 @@
-"""Dry runs with every profile, for the executor that it is meant for, where that plugin is installed."""
+"""Dry runs with every profile, for the executor that it is meant for, by the Snakemake of `make clusters`."""
 
 from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import threading
 import urllib.parse
 from pathlib import Path
 
 import pytest
-from running import ROOT, demo_study, edit_config, snakemake
+from running import ROOT, Run, demo_study, edit_config, of_clusters, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.clusters]
 SHARED = ("lsf", "htcondor")
 BUCKET = ("kubernetes", "aws-batch")
 
 
-def needs(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed (make clusters)")
+def dry_run(study: Path, profile: str, *arguments: str, **variables: str) -> Run:
+    """A dry run by the interpreter that has the profile's plugin, and finds ceiflow by its path."""
+    python = of_clusters(f"snakemake_executor_plugin_{profile.replace('-', '_')}")
+    options = ("--dry-run", "--profile", str(ROOT / "profiles" / profile), *arguments)
+    run = snakemake(study, *options, python=python, longest=120, PYTHONPATH=str(ROOT / "src"), **variables)
+    assert run.returncode == 0, run.text[-3000:]
+    assert run.jobs()["ingest"] > 1
+    return run
 
 
 @pytest.fixture
@@ -32,10 +35,7 @@ def some(tmp_path) -> Path:
 
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_file_system(name, some):
-    needs(f"snakemake_executor_plugin_{name}")
-    run = snakemake(some, "--dry-run", "--profile", str(ROOT / "profiles" / name))
-    assert run.returncode == 0, run.text[-3000:]
-    assert run.jobs()["ingest"] > 1
+    dry_run(some, name)
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):
@@ -68,17 +68,14 @@ class Bucket(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("name", BUCKET)
 def test_bucket(name, some):
-    needs(f"snakemake_executor_plugin_{name.replace('-', '_')}", "snakemake_storage_plugin_s3")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Bucket, some))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     secrets = {"SNAKEMAKE_STORAGE_S3_ACCESS_KEY": "none", "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "none"}
-    options = ("--profile", str(ROOT / "profiles" / name), "--storage-s3-endpoint-url", address)
+    secrets |= {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
     try:
-        run = snakemake(some, "--dry-run", *options, **secrets, no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
+        run = dry_run(some, name, "--storage-s3-endpoint-url", address, **secrets)
     finally:
         server.shutdown()
         server.server_close()
-    assert run.returncode == 0, run.text[-3000:]
-    assert run.jobs()["ingest"] > 1
     assert "s3://your-bucket/your-study/results/" in run.text
