@@ -54,7 +54,7 @@ class Run:
 
 
 def of_clusters(module: str) -> str:
-    """The interpreter of `make clusters`, which has plugins of other clusters; a test without it is skipped."""
+    """The interpreter of `make clusters`, with plugins of other clusters; a test without it is skipped."""
     python = Path(sys.prefix) / "clusters" / "bin" / "python"
     probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
     if not python.exists() or subprocess.run([python, "-c", probe], timeout=60).returncode:
