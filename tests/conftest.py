@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from running import ROOT, copy_study, small_demo, snakemake
+from running import ROOT, copy_study, demo_study, small_demo, snakemake
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,20 @@ def finished(tmp_path_factory) -> Path:
     run = snakemake(folder)
     assert run.returncode == 0, run.text[-5000:]
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """The finished demo study; CEIFLOW_DEMO may name a checkout that holds one of this very state."""
+    if given := os.environ.get("CEIFLOW_DEMO"):
+        run = snakemake(Path(given), "--dry-run", snakefile=ROOT / "Snakefile")
+        assert "Nothing to be done" in run.text, f"CEIFLOW_DEMO is not of this state\n{run.text[-3000:]}"
+        return Path(given)
+    study = demo_study(tmp_path_factory.mktemp("demo") / "the demo")
+    run = snakemake(study, snakefile=ROOT / "Snakefile")
+    assert run.returncode == 0, run.text[-5000:]
+    assert "Read " in run.text
+    return study
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The small study through a real Slurm: the same bytes, also after losses and an interrupt."""
+"""Real Slurm, to the bytes of local runs: the demo, and a small study after losses and an interrupt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from controller import Controller, Unavailable, install
-from running import ROOT, SMALL, command, environment, small_demo, snakemake
+from running import ROOT, SMALL, command, copy_study, demo_study, environment, small_demo, snakemake
 
 pytestmark = [
     pytest.mark.slurm,
@@ -20,8 +20,8 @@ pytestmark = [
     ),
 ]
 MANIFEST = "results/MANIFEST.sha256"
-# Seconds for a run of some thirty jobs, each of which starts Snakemake twice.
-LONGEST = 420
+# Seconds for a run of some thirty jobs, each of which starts Snakemake twice, and for one of three hundred.
+LONGEST, LONGEST_DEMO = 420, 3600
 ENDED = ("COMPLETED", "CANCELLED", "FAILED")
 OPTIONS = (
     *("--profile", str(ROOT / "profiles" / "slurm")),
@@ -44,11 +44,11 @@ def slurm(tmp_path_factory):
     controller.stop()
 
 
-def begin(study: Path) -> subprocess.Popen:
+def begin(study: Path, longest: int = LONGEST) -> subprocess.Popen:
     """A run in the background, with its output in the study folder."""
     study.mkdir(parents=True, exist_ok=True)
     with open(study / "run.log", "ab") as log:
-        call = ["timeout", "-k", "10", str(LONGEST), *command(study, *OPTIONS)]
+        call = ["timeout", "-k", "10", str(longest), *command(study, *OPTIONS)]
         return subprocess.Popen(call, stdout=log, stderr=log, env=environment())
 
 
@@ -110,3 +110,14 @@ def test_losses_and_an_interrupt_on_the_way_to_the_same_bytes(slurm, finished, t
     memory = [job["MinMemoryNode"] for job in jobs if "ingest" in job.get("Comment", "")]
     assert max(map(megabytes, memory)) == 2 * megabytes(lost["MinMemoryNode"])
     assert sum(megabytes(item) == megabytes(lost["MinMemoryNode"]) for item in memory) >= len(SMALL) - 1
+
+
+def test_demo_study(slurm, demo, tmp_path):
+    """Every rule that the demo has, as jobs of Slurm, from the raw files of the local run."""
+    study = demo_study(tmp_path / "the demo")
+    for name in ("raw", "truth"):
+        (study / name).mkdir()
+        copy_study(demo / name / "demo", study / name / "demo")
+    assert begin(study, LONGEST_DEMO).wait(LONGEST_DEMO + 60) == 0, text(study)[-5000:]
+    assert (study / MANIFEST).read_text() == (demo / MANIFEST).read_text()
+    assert {job["JobState"] for job in slurm.jobs()} <= {"COMPLETED", "CANCELLED"}

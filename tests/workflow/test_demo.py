@@ -1,15 +1,9 @@
-"""The demo study from scratch, held against its truth.
-
-CEIFLOW_DEMO may name a checkout whose demo is finished; a dry run has to find nothing to do there.
-"""
+"""The demo study from scratch, held against its truth."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
-from running import ROOT, contract_faults, demo_study, read_table, snakemake
+from running import contract_faults, read_table
 
 pytestmark = pytest.mark.workflow
 # What the simulated cells are like.
@@ -21,19 +15,6 @@ VERDICTS = {
     "covers_the_surface": {"supported", "cannot tell"},
     "more_carbonate": {"supported"},
 }
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    if given := os.environ.get("CEIFLOW_DEMO"):
-        run = snakemake(Path(given), "--dry-run", snakefile=ROOT / "Snakefile")
-        assert "Nothing to be done" in run.text, f"CEIFLOW_DEMO is not of this state\n{run.text[-3000:]}"
-        return Path(given)
-    study = demo_study(tmp_path_factory.mktemp("demo") / "the demo")
-    run = snakemake(study, snakefile=ROOT / "Snakefile")
-    assert run.returncode == 0, run.text[-5000:]
-    assert "Read " in run.text
-    return study
 
 
 def test_contract(demo):
