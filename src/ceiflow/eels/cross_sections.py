@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from ceiflow.eels.k_factors import KFactor
-from ceiflow.eels.section_sources import GRID_STEP_EV, SECOND_SOURCE, source_of
+from ceiflow.eels.section_sources import GRID_STEP_EV, SECOND_SOURCE, deepest_share, source_of
 from ceiflow.eels.table import EDGES, Edge, chosen_edges
 
 # Sources are compared over the window whose counts an areal density rests on.
@@ -73,7 +73,8 @@ def write_edges(
     ----------
     output : Path
         HDF5 file: one group per setting, one data set per element. Attributes of a data set name its source
-        and how many times as large the partial cross-section of a second source is.
+        and how many times as large the partial cross-section of a second source is. `{element}_second` is the
+        curve of that source at the same partial cross-section, `{element}_deepest` what of the curve is L1.
     settings : iterable of Setting
     elements : list of str
     source : str
@@ -103,15 +104,26 @@ def write_edges(
             group.attrs["missing"] = " ".join(setting.missing)
             for edge in chosen_edges(elements).values():
                 energy, values = first(edge, setting)
-                ratio = _ratio(edge, energy, values, second(edge, setting)[1])
+                other = second(edge, setting)[1]
+                ratio = _ratio(edge, energy, values, other)
                 factor = factors.get(edge.element, KFactor())
-                data = group.create_dataset(
-                    edge.element,
-                    data=(values * factor.factor).astype(np.float32),
-                    compression="gzip",
-                    shuffle=True,
-                    track_times=False,
-                )
+                values = values * factor.factor
+                # Without a second curve there is nothing that the first could differ from.
+                other = other * (factor.factor / ratio) if np.isfinite(ratio) else values
+                curves = {
+                    edge.element: values,
+                    f"{edge.element}_second": other,
+                    f"{edge.element}_deepest": values * deepest_share(edge, energy),
+                }
+                for name, curve in curves.items():
+                    group.create_dataset(
+                        name,
+                        data=curve.astype(np.float32),
+                        compression="gzip",
+                        shuffle=True,
+                        track_times=False,
+                    )
+                data = group[edge.element]
                 data.attrs["energy_offset_eV"] = energy[0]
                 data.attrs["energy_scale_eV"] = GRID_STEP_EV
                 data.attrs["edge"] = edge.name
@@ -146,6 +158,9 @@ class CrossSection:
     second_ratio : float
         Partial cross-section of the second source over that of the first, over 50 eV from the onset.
     k_factor : KFactor
+    second_nm2_per_eV, deepest_nm2_per_eV : (n,) array, optional
+        Curve of the second source, brought to the same partial cross-section; and that part of the curve
+        which is L1.
     """
 
     edge: Edge
@@ -155,6 +170,8 @@ class CrossSection:
     second_source: str = ""
     second_ratio: float = float("nan")
     k_factor: KFactor = field(default_factory=KFactor)
+    second_nm2_per_eV: np.ndarray | None = None
+    deepest_nm2_per_eV: np.ndarray | None = None
 
     def __call__(self, energy_eV: np.ndarray) -> np.ndarray:
         """nm^2 eV^-1 at the energies asked for; zero below the onset."""
@@ -210,6 +227,8 @@ def read_edges(path: Path, setting: Setting, elements: list[str]) -> dict[str, C
                 str(attrs.get("second_source", "")),
                 float(attrs.get("second_ratio", np.nan)),
                 factor,
+                group[f"{element}_second"][()].astype(np.float64),
+                group[f"{element}_deepest"][()].astype(np.float64),
             )
     return result
 

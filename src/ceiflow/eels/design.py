@@ -202,6 +202,34 @@ def _atoms_of_lines(section: CrossSection, lines: Sequence[NearLine], step: floa
     return np.array(areas) / (partial * step)
 
 
+def _extended(energy_eV: np.ndarray, before: int, after: int) -> np.ndarray:
+    """(before + n + after,) array: the axis carried on beyond both ends."""
+    step = float(energy_eV[1] - energy_eV[0])
+    return np.maximum(energy_eV[0] + step * np.arange(-before, energy_eV.size + after), 1.0)
+
+
+def channel_counts(section: CrossSection, energy_eV: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Counts per channel of one atom nm^-2 and one electron, without plural scattering.
+
+    Parameters
+    ----------
+    section : CrossSection
+    energy_eV : (n,) array
+        Equally spaced.
+    before, after : int
+        Channels more at either end.
+
+    Returns
+    -------
+    (before + n + after,) array
+    """
+    step = float(energy_eV[1] - energy_eV[0])
+    extended = _extended(energy_eV, before, after)
+    # The mean over a channel, not the value at its middle: the jump may fall within it.
+    shifts = (-0.4, -0.2, 0.0, 0.2, 0.4)
+    return step * np.mean([section(extended + shift * step) for shift in shifts], axis=0)
+
+
 class EdgeColumns:
     """Columns of all edges before plural scattering, once for all low losses of one energy axis.
 
@@ -229,15 +257,12 @@ class EdgeColumns:
         sections = [cross_sections[element] for element in elements]
         self.edges = tuple(section.edge for section in sections)
         step = float(energy_eV[1] - energy_eV[0])
-        extended = energy_eV[0] + step * np.arange(-before, energy_eV.size + after)
-        extended = np.maximum(extended, 1.0)
+        extended = _extended(energy_eV, before, after)
         columns: list[np.ndarray] = []
         self.widths, self.atoms, self.line_freedom = [], [], []
         for section in sections:
             edge = section.edge
-            # The mean over a channel, not the value at its middle: the jump may fall within it.
-            shifts = (-0.4, -0.2, 0.0, 0.2, 0.4)
-            values = step * np.mean([section(extended + shift * step) for shift in shifts], axis=0)
+            values = channel_counts(section, energy_eV, before, after)
             lines = near_edge_lines(edge, [other.onset_eV for other in self.edges if other is not edge])
             columns.append(values)
             columns += [np.exp(-0.5 * ((extended - line.energy_eV) / line.sigma_eV) ** 2) for line in lines]

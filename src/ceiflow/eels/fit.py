@@ -49,6 +49,8 @@ class SpectrumFit:
     zero_variance : (E,) array
         What the diagonal of `covariance` would be if the spectrum held none of the element, everything else
         being as it is. Where the fit started from another it is the diagonal itself.
+    response : (E, n) array
+        What one count more in a channel adds to `theta`, to first order.
     """
 
     theta: np.ndarray
@@ -64,6 +66,7 @@ class SpectrumFit:
     reduced_chi2: float
     robust: np.ndarray
     zero_variance: np.ndarray
+    response: np.ndarray
 
     def first(self, number: int) -> SpectrumFit:
         """The same fit with the numbers of its first elements only; the others stay in `model`."""
@@ -77,6 +80,7 @@ class SpectrumFit:
             edges=self.edges[:, :number],
             robust=self.robust[square],
             zero_variance=self.zero_variance[:number],
+            response=self.response[:number],
         )
 
 
@@ -195,7 +199,7 @@ def fit_spectrum(
     chi2 = float(np.sum(weight * (counts - model) ** 2) / max(counts.size - used, 1))
     return SpectrumFit(
         theta, continuum, covariance, list(lines), float(solution[0]), exponent, curvature,
-        model - edges.sum(1), model, edges, chi2, robust, at_zero,
+        model - edges.sum(1), model, edges, chi2, robust, at_zero, spread @ (columns.T * weight),
     )  # fmt: skip
 
 

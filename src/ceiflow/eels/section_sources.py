@@ -202,23 +202,41 @@ def photoabsorption(edge: Edge, setting: Setting) -> Curve:
     Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope (2011), section 3.2 (Bethe theory).
     Schoonjans et al. (2011), Spectrochimica Acta B 66, 776 (xraylib).
     """
-    import xraylib
-
     energy = energy_grid(edge)
-    number = xraylib.SymbolToAtomicNumber(edge.element)
-    barn = np.zeros_like(energy)
-    for name, onset in _subshells(edge):
-        shell = getattr(xraylib, f"{name}_SHELL")
-        electrons = xraylib.ElectronConfig(number, shell)
-        # The table starts at its own binding energy, which may lie a little above our onset.
-        first = xraylib.EdgeEnergy(number, shell) * 1e3 * (1 + 1e-6)
-        part = [
-            xraylib.CSb_Photo_Partial(number, shell, max(loss, first) * 1e-3) if loss >= onset else 0.0
-            for loss in energy
-        ]
-        barn += electrons * np.array(part)
+    barn = np.sum([_photo_barn(edge, name, onset, energy) for name, onset in _subshells(edge)], axis=0)
     oscillator = barn / BARN_EV_PER_OSCILLATOR
     return energy, oscillator * _dipole_nm2(energy, edge, setting)
+
+
+def _photo_barn(edge: Edge, name: str, onset_eV: float, energy_eV: np.ndarray) -> np.ndarray:
+    """(n,) array: photoabsorption of one subshell in barn, with all its electrons."""
+    import xraylib
+
+    number = xraylib.SymbolToAtomicNumber(edge.element)
+    shell = getattr(xraylib, f"{name}_SHELL")
+    electrons = xraylib.ElectronConfig(number, shell)
+    # The table starts at its own binding energy, which may lie a little above our onset.
+    first = xraylib.EdgeEnergy(number, shell) * 1e3 * (1 + 1e-6)
+    part = [
+        xraylib.CSb_Photo_Partial(number, shell, max(loss, first) * 1e-3) if loss >= onset_eV else 0.0
+        for loss in energy_eV
+    ]
+    return electrons * np.array(part)
+
+
+def deepest_share(edge: Edge, energy_eV: np.ndarray) -> np.ndarray:
+    """Share of the L shell's intensity that is L1, by photoabsorption; zero everywhere for a K shell.
+
+    Parameters
+    ----------
+    edge : Edge
+    energy_eV : (n,) array
+    """
+    if edge.shell == "K":
+        return np.zeros_like(energy_eV)
+    parts = {name: _photo_barn(edge, name, onset, energy_eV) for name, onset in _subshells(edge)}
+    whole = np.sum(list(parts.values()), axis=0)
+    return parts["L1"] / np.where(whole > 0, whole, 1.0)
 
 
 def _dipole_nm2(energy_eV: np.ndarray, edge: Edge, setting: Setting) -> np.ndarray:

@@ -210,8 +210,14 @@ def with_point_spread(
     for name, section in sections.items():
         # The jump at the onset reaches below it now.
         grid = np.arange(section.energy_eV[0] - 6 * width, section.energy_eV[-1], step)
-        values = gaussian_filter1d(section(grid), width / step, mode="nearest")
-        blurred[name] = replace(section, energy_eV=grid, values_nm2_per_eV=values)
+        curves = {
+            key: gaussian_filter1d(
+                replace(section, values_nm2_per_eV=curve)(grid), width / step, mode="nearest"
+            )
+            for key in ("values_nm2_per_eV", "second_nm2_per_eV", "deepest_nm2_per_eV")
+            if (curve := getattr(section, key)) is not None
+        }
+        blurred[name] = replace(section, energy_eV=grid, **curves)
     return blurred
 
 

@@ -19,6 +19,7 @@ from ceiflow.eels.jitter import axis_variance, window_variance
 from ceiflow.eels.mean_free_path import MeanFreePath, mean_free_path
 from ceiflow.eels.source import ONE_FOR_ALL, Source, open_source
 from ceiflow.eels.table import chosen_edges
+from ceiflow.eels.tails import moved_by_tails
 from ceiflow.eels.zone_sums import ZoneSums, sum_zones
 
 # Edges that stand further off than this would show in the residuals, so larger errors of the axis are not
@@ -128,7 +129,9 @@ def _fit_zone(source: Source, sums: ZoneSums, passes: int, windows: bool = True)
         window = window_variance(counts, design, noise, fit, number, passes)
         moves = axis_shifts(source)
         window += axis_variance(counts, design_on, source.energy_eV, moves, noise, fit, number, passes)
-    return _zone_result(source, sums, fit.first(number), counts, noise, window)
+    sections = [source.sections[element] for element in source.modelled]
+    tails = moved_by_tails(fit, source.energy_eV, sections, spread, _accuracy(source))[:number]
+    return _zone_result(source, sums, fit.first(number), counts, noise, window, tails)
 
 
 def axis_shifts(source: Source) -> list[np.ndarray]:
@@ -153,13 +156,18 @@ def axis_shifts(source: Source) -> list[np.ndarray]:
     return [np.clip(arms @ move, -LARGEST_AXIS_EV, LARGEST_AXIS_EV) for move in factor.T]
 
 
+def _accuracy(source: Source) -> Mapping[str, float]:
+    """Relative error of a cross-section by its shell."""
+    return source.config["eels"].get("systematic") or {"K": 0.07, "L": 0.15}
+
+
 def _scale_errors(source: Source) -> np.ndarray:
     """Relative error of each element's cross-section.
 
     That of its k-factor; else that of its shell, or the standard deviation of the two sources where they
     differ by more: |ln ratio| / sqrt(2).
     """
-    systematic = source.config["eels"].get("systematic") or {"K": 0.07, "L": 0.15}
+    systematic = _accuracy(source)
     table = chosen_edges(source.elements)
     errors = []
     for element in source.elements:
@@ -181,11 +189,19 @@ def _name_sources(states: dict[str, tuple[str, str]], source: Source) -> dict[st
 
 
 def _zone_result(
-    source: Source, sums: ZoneSums, fit: SpectrumFit, counts: np.ndarray, noise: Noise, window: np.ndarray
+    source: Source,
+    sums: ZoneSums,
+    fit: SpectrumFit,
+    counts: np.ndarray,
+    noise: Noise,
+    window: np.ndarray,
+    tails: np.ndarray,
 ) -> ZoneFit:
     elements = source.elements
     # Misfit adds to counting noise where residuals are correlated; it never makes an error smaller.
-    extra = np.clip(np.diag(fit.robust) - np.diag(fit.covariance), 0, None) + window
+    # Besides its own variance, each element has shifts that it shares with others, by uncertain tails.
+    own = np.clip(np.diag(fit.robust) - np.diag(fit.covariance), 0, None) + window
+    extra = np.diag(own) + tails @ tails.T
     thickness, thickness_se, thickness_sys = _zone_thickness(source, sums)
     density_reason, fraction_reason = source.density_reason(), source.fraction_reason()
     limit = source.config["eels"].get("max_thickness_over_mfp")
@@ -258,7 +274,7 @@ def _densities(
             continue
         value = fit.theta[i] / electrons
         counting = fit.covariance[i, i] / electrons**2 + value**2 * source.noise.gain / max(sums.total, 1.0)
-        offset = extra[i] / electrons**2
+        offset = extra[i, i] / electrons**2
         # What there would be of noise without the element; no low-loss noise either, which scales with it.
         lod = DETECTION_SIGMA * np.sqrt(fit.zero_variance[i] / electrons**2 + offset)
         systematic = np.sqrt(offset + (scale[i] * value) ** 2)
@@ -300,7 +316,7 @@ def _contradiction(elements: Sequence[str], fit: SpectrumFit, extra: np.ndarray,
 
     Fractions of the others would then add up to more than one.
     """
-    error = np.sqrt(np.diag(fit.covariance) + extra + (scale * fit.theta) ** 2)[: len(elements)]
+    error = np.sqrt(np.diag(fit.covariance + extra) + (scale * fit.theta) ** 2)[: len(elements)]
     pulls = fit.theta / np.maximum(error, 1e-300)
     worst = int(np.argmin(pulls)) if len(elements) else 0
     if not len(elements) or pulls[worst] > -DETECTION_SIGMA:
@@ -338,9 +354,9 @@ def _fractions(
         share = fit.theta / total
         gradient = (np.eye(len(elements))[i] - share[i]) / total
         counting = float(gradient @ fit.covariance @ gradient)
-        offset = float(gradient**2 @ extra)
+        offset = float(gradient @ extra @ gradient)
         scales = float(np.sum((gradient * fit.theta * scale) ** 2))
-        lod = DETECTION_SIGMA * np.sqrt(fit.zero_variance[i] + extra[i]) / total
+        lod = DETECTION_SIGMA * np.sqrt(fit.zero_variance[i] + extra[i, i]) / total
         values[element] = (
             float(share[i]),
             float(np.sqrt(max(counting, 0))),

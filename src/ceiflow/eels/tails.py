@@ -1,0 +1,80 @@
+"""What an uncertain shape of one edge's cross-section does to the other elements.
+
+An edge that starts lower runs on under all later ones. Where its tail is not what the tables say, the
+difference goes to whatever element is free there, and no count of electrons tells the two apart. Two ways in
+which a tail can be wrong are carried, each with one standard deviation:
+
+- the whole curve, by the difference of the two sources at equal partial cross-section, over sqrt(2) as both
+  may be wrong;
+- the strength of L1, a step in the tail some 50 to 150 eV above L3. Cross-sections of subshells are stated to
+  the accuracy of the shell each, so the ratio of two is known to sqrt(2) of it.
+
+The model has broader freedoms of its own for each curve (see `ceiflow.eels.design`): only what these cannot
+take up moves an amplitude. An element's own curve is left out, its error is that of its cross-section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ceiflow.eels.cross_sections import CrossSection
+from ceiflow.eels.design import channel_counts
+from ceiflow.eels.fit import SpectrumFit
+
+
+def shape_errors(section: CrossSection, accuracy: float) -> list[CrossSection]:
+    """Curves to be added for one standard deviation of each way in which the shape may be wrong.
+
+    Parameters
+    ----------
+    section : CrossSection
+    accuracy : float
+        Relative standard deviation of a subshell's cross-section.
+    """
+    curves = []
+    if section.second_nm2_per_eV is not None:
+        curves.append((section.second_nm2_per_eV - section.values_nm2_per_eV) / np.sqrt(2))
+    if section.deepest_nm2_per_eV is not None:
+        curves.append(section.deepest_nm2_per_eV * accuracy * np.sqrt(2))
+    return [replace(section, values_nm2_per_eV=curve) for curve in curves if np.any(curve)]
+
+
+def moved_by_tails(
+    fit: SpectrumFit,
+    energy_eV: np.ndarray,
+    sections: Sequence[CrossSection],
+    kernel: tuple[np.ndarray, int],
+    systematic: Mapping[str, float],
+) -> np.ndarray:
+    """How far uncertain tails of others move each amplitude of a fit, to first order.
+
+    Parameters
+    ----------
+    fit : SpectrumFit
+    energy_eV : (n,) array
+    sections : sequence of E CrossSection
+        In the order of the fit's amplitudes.
+    kernel : ((k,) array, int)
+        Low loss of unit area and the index of its zero.
+    systematic : mapping of str to float
+        Accuracy of a shell's cross-section.
+
+    Returns
+    -------
+    (E, m) array
+        One standard deviation of each of m independent errors of shape, in the unit of `fit.theta`.
+    """
+    weights, zero = kernel
+    inside = slice(weights.size, weights.size + energy_eV.size)
+    moved = []
+    for i, section in enumerate(sections):
+        for error in shape_errors(section, float(systematic[section.edge.shell])):
+            counts = channel_counts(error, energy_eV, weights.size, zero + 1)
+            seen = np.convolve(counts, weights)[zero : zero + counts.size][inside]
+            shift = fit.response @ (seen * max(float(fit.theta[i]), 0.0))
+            shift[i] = 0.0
+            moved.append(shift)
+    return np.stack(moved, axis=1) if moved else np.zeros((len(sections), 0))
