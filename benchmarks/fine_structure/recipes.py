@@ -30,11 +30,16 @@ WINDOWS = {"+-5, +-4 eV": (5, 4), "+-3 eV": (3, 3), "+-2 eV": (2, 2)}
 EDGES = {2: (4.3, 12.0), 3: (2.6, 11.0), 4: (2.0, 11.0)}
 
 
-def step(at: float) -> np.ndarray:
+def step(energy: np.ndarray, at: float) -> np.ndarray:
     """Unit step, 1 eV wide."""
     from scipy.special import erf
 
-    return 0.5 * (1 + erf((ENERGY - at) / np.sqrt(2)))
+    return 0.5 * (1 + erf((energy - at) / np.sqrt(2)))
+
+
+def continuum(energy: np.ndarray, l3: float, l2: float) -> np.ndarray:
+    """Two steps 2:1 that fall off with the fourth power of energy, of height one above both."""
+    return (2 / 3 * step(energy, l3) + 1 / 3 * step(energy, l2)) * (np.maximum(energy, l3) / l3) ** -4
 
 
 def line(at: float, fwhm: float) -> np.ndarray:
@@ -46,36 +51,35 @@ def line(at: float, fwhm: float) -> np.ndarray:
 
 def edge(ratio: float, area: float) -> np.ndarray:
     """Single scattering, background removed, per step height."""
-    steps = (2 / 3 * step(L3) + 1 / 3 * step(L2)) * (np.maximum(ENERGY, L3) / L3) ** -4
-    return steps + area * line(L3, 2.5) + area / ratio * line(L2, 3.0)
+    return continuum(ENERGY, L3, L2) + area * line(L3, 2.5) + area / ratio * line(L2, 3.0)
 
 
-def between(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values of channels between two energies."""
-    return values[(low <= ENERGY) & (high >= ENERGY)]
+def extractions(energy: np.ndarray, values: np.ndarray, at3: float, at2: float) -> dict[str, float]:
+    """L3/L2 by every recipe, of an edge without background whose lines stand at two energies."""
 
+    def between(values: np.ndarray, low: float, high: float) -> np.ndarray:
+        return values[(low <= energy) & (high >= energy)]
 
-def extractions(values: np.ndarray) -> dict[str, float]:
-    """L3/L2 by every recipe."""
     found = {}
     for name, window in CONTINUA.items():
-        height = 0.0 if window is None else between(values, L2 + window[0], L2 + window[1]).mean()
-        lines = values - height * (2 / 3 * step(L3) + 1 / 3 * step(L2))
+        height = 0.0 if window is None else between(values, at2 + window[0], at2 + window[1]).mean()
+        lines = values - height * (2 / 3 * step(energy, at3) + 1 / 3 * step(energy, at2))
         for width, (first, second) in WINDOWS.items():
-            l3, l2 = between(lines, L3 - first, L3 + first), between(lines, L2 - second, L2 + second)
+            l3, l2 = between(lines, at3 - first, at3 + first), between(lines, at2 - second, at2 + second)
             found[f"continuum {name}, windows {width}"] = l3.sum() / l2.sum()
-    valley, end = (int(np.argmin(np.abs(ENERGY - at))) for at in ((L3 + L2) / 2, L2 + 5))
+    valley, end = (int(np.argmin(np.abs(energy - at))) for at in ((at3 + at2) / 2, at2 + 5))
     under = 0.5 * (values[valley] + values[end]) * (end - valley)
-    l3 = between(values, L3 - 5, ENERGY[valley]).sum() - 0.5 * values[valley] * (ENERGY[valley] - L3) / 0.1
+    channels = (energy[valley] - at3) / (energy[1] - energy[0])
+    l3 = between(values, at3 - 5, energy[valley]).sum() - 0.5 * values[valley] * channels
     found["a straight line under L2"] = l3 / (values[valley:end].sum() - under)
-    heights = (values[int(np.argmin(np.abs(ENERGY - at)))] for at in (L3, L2))
+    heights = (values[int(np.argmin(np.abs(energy - at)))] for at in (at3, at2))
     found["heights of maxima"] = next(heights) / next(heights)
     return found
 
 
 def recipes() -> dict[int, float]:
     """Scatter of ln(L3/L2) over all recipes, by valence."""
-    tables = {valence: extractions(edge(*truth)) for valence, truth in EDGES.items()}
+    tables = {valence: extractions(ENERGY, edge(*truth), L3, L2) for valence, truth in EDGES.items()}
     print("| recipe | Mn2+ | Mn3+ | Mn4+ |\n|---|---|---|---|")
     for name in tables[2]:
         print(f"| {name} | " + " | ".join(f"{tables[valence][name]:.2f}" for valence in tables) + " |")

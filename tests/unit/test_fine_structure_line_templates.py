@@ -15,32 +15,82 @@ from ceiflow.eels.fine_structure.valence import (
     load_calibration,
     valence_of,
 )
-from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
+from ceiflow.eels.fine_structure.white_lines import LINES_EV, WhiteLines, white_lines
 
 MN = line_templates("Mn")
+METALS = ("Mn", "Co", "Ni")
 
 
-def read(ratio, se=0.05, sys=0.1):
-    return WhiteLines("Mn", ratio, se, sys, position_eV=642.0, position_se_eV=0.1)
+def read(ratio, se=0.05, sys=0.1, element="Mn"):
+    return WhiteLines(element, ratio, se, sys, position_eV=642.0, position_se_eV=0.1)
 
 
-def test_every_template_names_its_source_and_its_uncertainties():
-    assert [item.valence for item in MN] == [2, 3, 4]
-    for item in MN:
+@pytest.mark.parametrize("element", METALS)
+def test_every_template_names_its_source_and_its_uncertainties(element):
+    templates = line_templates(element)
+    assert [item.valence for item in templates] == [2, 3, 4]
+    for item in templates:
         assert item.source
+        assert item.origin
         assert item.energy_se_eV > 0
         assert item.low < item.ratio < item.high
-        assert item.recipe_se > item.own_se > 0
-    assert line_templates("Co") == line_templates("Ni") == ()
+        assert item.recipe_se > 0
+        assert item.own_se > 0
+        assert abs(item.l3_eV - LINES_EV[element][0]) < 3
 
 
-def test_without_references_manganese_has_templates_and_cobalt_has_none():
-    assert isinstance(load_calibration([], Path("."), "Mn"), TemplateCalibration)
-    assert load_calibration([], Path("."), "Co") == []
-    assert "no shipped templates" in valence_of(3.0, 0.1, 0.1, []).reason
-    content = calibration_content(load_calibration([], Path("."), "Mn"))
+@pytest.mark.parametrize("element", METALS)
+def test_without_references_every_metal_has_templates(element):
+    calibration = load_calibration([], Path("."), element)
+    assert isinstance(calibration, TemplateCalibration)
+    assert "not by measured standards" in calibration.note
+    content = calibration_content(calibration)
     assert content["standards"] == {}
     assert all(item["source"] and item["energy_se_eV"] for item in content["line_templates"])
+
+
+def test_only_manganese_has_ratios_that_fall_with_valence():
+    assert [TemplateCalibration(line_templates(element)).falls for element in METALS] == [True, False, False]
+
+
+@pytest.mark.parametrize("element", ["Co", "Ni"])
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 1.8, 2.5, 3.6, 5.0, 6.0, 9.0, 40.0])
+def test_templates_that_overlap_give_limits_and_refusals(element, ratio):
+    calibration = TemplateCalibration(line_templates(element))
+    row = line_rows("surface", read(ratio, element=element), calibration, 9, "")[1]
+    assert row.endpoint == f"{element.lower()}_valence"
+    assert row.status == ("bounded" if element == "Co" and 5 <= ratio <= 6 else "not_identifiable")
+    assert "by shipped templates computed by multiplet theory" in row.note
+    assert ("outside" in row.note) == (not 0.5 < ratio < 12 or (element == "Ni" and ratio == 9.0))
+    change = change_rows(read(ratio, element=element), read(2.0, element=element), calibration, "")[2]
+    assert change.status == "not_identifiable"
+
+
+def test_limit_of_cobalt_holds_for_the_lower_valence_only():
+    """Ratios drawn from the templates' errors: how often a limit lies below their valence."""
+    rng = np.random.default_rng(5)
+    templates = line_templates("Co")
+    calibration = TemplateCalibration(templates)
+    wrong = []
+    for item in templates:
+        logs = np.log(item.ratio) + rng.standard_normal(150) * np.hypot(item.own_se, item.recipe_se)
+        found = [valence_of(ratio, 0.02 * ratio, 0.0, calibration) for ratio in np.exp(logs)]
+        wrong.append(np.mean([one.limit < item.valence for one in found]))
+    assert max(wrong) < 0.09
+
+
+def test_a_reference_of_cobalt_tells_of_the_recipe_and_not_of_spin():
+    """Low-spin Co3+ as reference: high-spin Co3+, whose ratio is 1.6 times as high, is not called Co2+."""
+    told = TemplateCalibration(line_templates("Co"), [("LiCoO2", 3.0, 2.1, 0.05)])
+    assert "recipe by the reference LiCoO2 3+" in told.note
+    high_spin = valence_of(3.3, 0.05, 0.1, told)
+    assert not high_spin.limit < 3.0
+    reduced = valence_of(6.0, 0.05, 0.1, told)
+    assert reduced.reason
+    before, after = (
+        np.ptp(item.interval(4.4, 0.1, 1.96)) for item in (TemplateCalibration(line_templates("Co")), told)
+    )
+    assert after < before
 
 
 def write_reference(folder, name, ratio):
@@ -127,6 +177,27 @@ def test_an_edge_of_other_shape_lies_within_what_templates_leave(material, valen
     if row.status == "bounded":
         assert row.lod > valence
     assert row.status == ("bounded" if valence == 2.0 else "not_identifiable")
+
+
+@pytest.mark.parametrize("element", ["Co", "Ni"])
+@pytest.mark.parametrize(
+    ("material", "valence"), [("LMR", {"Co": 3.0, "Ni": 3.0}), ("rocksalt", {"Co": 2.0, "Ni": 2.0})]
+)
+def test_cobalt_and_nickel_of_other_shape_are_within_what_is_left(element, material, valence):
+    from ceiflow.phantom.edges import edge_spectra, nature
+    from ceiflow.phantom.materials import MATERIALS
+
+    l3 = LINES_EV[element][0]
+    energy = np.arange(l3 - 80, l3 + 80, 0.5)
+    edges = edge_spectra(MATERIALS[material], energy, nature(3), 300.0, 20.0)
+    if element not in edges:
+        pytest.skip(f"no {element} in {material}")
+    counts = 5e4 * (energy / 600) ** -3.2 + 2e6 * edges[element] / edges[element].sum()
+    found = white_lines(energy, np.random.default_rng(3).poisson(counts), element, None, seed=1)
+    calibration = TemplateCalibration(line_templates(element))
+    low, high = calibration.interval(found.ratio, np.hypot(found.ratio_se, found.ratio_sys), 1.96)
+    assert low <= valence[element] <= high
+    assert line_rows("surface", found, calibration, 9, "")[1].status != "identified"
 
 
 def test_quantiles_by_another_way():

@@ -52,14 +52,13 @@ def load_calibration(entries: Sequence[Mapping[str, Any]], folder: Path, element
     A single measured reference then tells the templates which of their calibrations are left.
     """
     measured = load_standards(entries, folder, element)
-    templates = line_templates(element)
-    if len({item.valence for item in measured}) > 1 or not templates:
+    if len({item.valence for item in measured}) > 1:
         return measured
     told = [
         (item.name, item.valence, item.lines.ratio, item.lines.ratio_sys / item.lines.ratio)
         for item in measured
     ]
-    return TemplateCalibration(templates, told)
+    return TemplateCalibration(line_templates(element), told)
 
 
 def calibration_content(calibration: Calibration) -> dict[str, Any]:
@@ -126,9 +125,7 @@ def valence_of(ratio: float, ratio_se: float, ratio_sys: float, standards: Calib
         return _by_templates(ratio, ratio_se, ratio_sys, standards)
     metal = standards[0].lines.element if standards else ""
     if len({item.valence for item in standards}) < 2:
-        return Valence(
-            reason="no references of two known valences (fine_structure.references), and no shipped templates"
-        )
+        return Valence(reason="no references of two known valences (fine_structure.references)")
     valences = np.array([item.valence for item in standards])
     logs = np.log([item.lines.ratio for item in standards])
     order = np.argsort(logs)
@@ -152,8 +149,11 @@ def _by_templates(
     """Valence by all calibrations that the templates allow for.
 
     It is a number where the neighbours of an integer would be excluded (1.96 errors below one), a limit where
-    the highest valence is, and otherwise none: the reason holds the interval.
+    the highest valence is, and otherwise none: the reason holds the interval. Templates that overlap (Co, Ni)
+    give no number.
     """
+    if not calibration.falls:
+        return _by_overlapping(ratio, float(np.hypot(ratio_se, ratio_sys)), calibration)
     values = calibration.valence(ratio)
     middle, systematic = _middle(values, calibration)
     if calibration.outside(middle):
@@ -171,6 +171,19 @@ def _by_templates(
     if limit < calibration.valences[-1]:
         return Valence(reason="an upper limit only", note=note, limit=limit)
     return Valence(reason=f"{note}, too wide for a number")
+
+
+def _by_overlapping(ratio: float, error: float, calibration: TemplateCalibration) -> Valence:
+    """What templates leave whose L3/L2 does not fall with valence throughout: a limit, or an interval."""
+    left = calibration.interval(ratio, error, TWO_SIDED)
+    if left is None:
+        return Valence(reason=f"{calibration.note}: L3/L2 {ratio:.2f} lies outside theirs")
+    first, last = calibration.valences[[0, -1]]
+    note = f"{calibration.note}: L3/L2 {ratio:.2f} leaves {left[0]:.1f} to {left[1]:.1f} (95 %)"
+    below = calibration.interval(ratio, error, ONE_SIDED)
+    if below is not None and below[1] < last:
+        return Valence(reason="an upper limit only", note=note, limit=below[1])
+    return Valence(reason=f"{note} of the {first:g} to {last:g} that there are templates for")
 
 
 def _middle(values: np.ndarray, calibration: TemplateCalibration) -> tuple[float, float]:
@@ -205,6 +218,11 @@ def change_by_templates(
         L3/L2 of either zone, their statistical errors and what the choice of recipe does to them.
     calibration : TemplateCalibration
     """
+    if not calibration.falls:
+        return Valence(
+            reason=f"{calibration.note}: their L3/L2 does not fall with valence throughout, "
+            "and a change of it has no sign"
+        )
     ends = [calibration.valence(ratio) for ratio in ratios]
     for ratio, end in zip(ratios, ends, strict=True):
         if calibration.outside(calibration.quantiles(end, (0.5,))[0]):

@@ -15,6 +15,7 @@ import numpy as np
 
 from ceiflow.eels import low_loss as ll
 from ceiflow.eels.adaptive import cut_bins, pool
+from ceiflow.eels.fine_structure.line_templates import TemplateCalibration
 from ceiflow.eels.fine_structure.plural import single_scattering
 from ceiflow.eels.fine_structure.valence import Calibration, valence_of
 from ceiflow.eels.fine_structure.white_lines import (
@@ -169,7 +170,9 @@ def line_bins(
 
 
 def _valence(lines: WhiteLines, standards: Calibration) -> tuple[float, float]:
-    if not lines.known:
+    # Templates that overlap give no number, whatever the ratio.
+    overlap = isinstance(standards, TemplateCalibration) and not standards.falls
+    if overlap or not lines.known:
         return np.nan, np.nan
     found = valence_of(lines.ratio, lines.ratio_se, 0.0, standards)
     return found.value, found.se
