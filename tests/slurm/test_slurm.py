@@ -29,6 +29,22 @@ OPTIONS = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2", "--latency-wait", "10", "--jobs", "4"),
 )
+# Three hundred jobs of seconds each: four of a stage at once, as the profile proposes.
+STAGES = {
+    "read": ("ingest",),
+    "calibrate": ("calibrate",),
+    "fit": ("quantify",),
+    "surface": ("measure_spectrum", "measure_spectrum_image"),
+    "images": ("measure_image",),
+    "copies": ("explore_spectra", "export_hyperspy"),
+    "pages": ("cell_page",),
+}
+GROUPED = (
+    *("--groups", *(f"{rule}={stage}" for stage, rules in STAGES.items() for rule in rules)),
+    *("--group-components", *(f"{stage}=4" for stage in STAGES)),
+    # A group asks for the cores of its jobs together, and the node has four.
+    *("--cores", "4"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +60,11 @@ def slurm(tmp_path_factory):
     controller.stop()
 
 
-def begin(study: Path, longest: int = LONGEST) -> subprocess.Popen:
+def begin(study: Path, *options: str, longest: int = LONGEST) -> subprocess.Popen:
     """A run in the background, with its output in the study folder."""
     study.mkdir(parents=True, exist_ok=True)
     with open(study / "run.log", "ab") as log:
-        call = ["timeout", "-k", "10", str(longest), *command(study, *OPTIONS)]
+        call = ["timeout", "-k", "10", str(longest), *command(study, *OPTIONS), *options]
         return subprocess.Popen(call, stdout=log, stderr=log, env=environment())
 
 
@@ -118,6 +134,6 @@ def test_demo_study(slurm, demo, tmp_path):
     for name in ("raw", "truth"):
         (study / name).mkdir()
         copy_study(demo / name / "demo", study / name / "demo")
-    assert begin(study, LONGEST_DEMO).wait(LONGEST_DEMO + 60) == 0, text(study)[-5000:]
+    assert begin(study, *GROUPED, longest=LONGEST_DEMO).wait(LONGEST_DEMO + 60) == 0, text(study)[-5000:]
     assert (study / MANIFEST).read_text() == (demo / MANIFEST).read_text()
     assert {job["JobState"] for job in slurm.jobs()} <= {"COMPLETED", "CANCELLED"}
