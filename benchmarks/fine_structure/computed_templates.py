@@ -4,7 +4,7 @@ For every ion: the middle of the parameters, what their ranges make of L3/L2, an
 extraction on the computed edge. Mn is read as its measured references are, cut where they are cut; the
 residual of ln(L3/L2) is the error of the model, which templates of Co and Ni inherit.
 
-    python benchmarks/fine_structure/computed_templates.py [--real-data FOLDER]
+    python benchmarks/fine_structure/computed_templates.py [--real-data FOLDER] [--figure FILE]
 
 Without the folder the error of the model is the one that was found with it.
 """
@@ -197,11 +197,39 @@ def validation(folder: Path) -> float:
     return float(np.sqrt(np.mean(np.square(residuals))))
 
 
+def figure(path: Path, folder: Path | None) -> None:
+    """Computed edges of all ions; Mn beside its measured references."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(7.0, 7.5), layout="constrained")
+    for axes, element in zip(drawn.subplots(3, 1), LINES_EV, strict=True):
+        for row, ion in enumerate(item for item in IONS if item.element == element):
+            top = None
+            if element == "Mn" and folder is not None:
+                measured, counts = read_spectrum(folder / "references" / f"mn_l23_{COMPOUNDS[row]}.csv")
+                top = measured[np.argmax(counts)]
+                level = counts[measured < measured[0] + 1.5].mean()
+                scaled = (counts - level) / (counts - level).max() - 1.2 * row
+                axes.plot(measured, scaled, color="0.6", lw=2.5)
+            energy, edge = spectrum(ion, lines_of(ion), 7.0, 0.5, top)
+            axes.plot(energy, edge / edge.max() - 1.2 * row, color="k", lw=0.9)
+            name = ion.name + (f", {COMPOUNDS[row]}" if element == "Mn" else "")
+            axes.annotate(name, (0.99, 0.3 - 1.2 * row), xycoords=("axes fraction", "data"), ha="right")
+        first, second = LINES_EV[element]
+        axes.set(xlim=(first - 8, second + 13), yticks=[], title=f"{element} L2,3")
+    axes.set_xlabel("energy loss (eV)")
+    drawn.savefig(path, dpi=110, metadata={"Software": None})
+
+
 def main() -> None:
     """Print what the templates rest on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real-data", type=Path)
-    folder = parser.parse_args().real_data
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    folder = options.real_data
+    if options.figure:
+        figure(options.figure, folder)
     error = MODEL_ERROR
     if folder is not None:
         error = validation(folder)
