@@ -77,6 +77,7 @@ def run(tmp_path, monkeypatch):
         return {"counts": maps.counts, "counts_std": maps.counts_std, "areal_density": maps.areal}
 
     monkeypatch.setattr(eels, "same_design", same_design, raising=False)
+    monkeypatch.setattr(eels, "implausible", lambda fits, metadata: "", raising=False)
     monkeypatch.setattr(eels, "origins", lambda edges, metadata, elements: {}, raising=False)
 
     def measure(maps, name="out", known=KNOWN, elements=("Mn", "C")):

@@ -21,6 +21,7 @@ _WHERE = {
     "measure_spectrum": "stages",
     "fit_zones": "zones",
     "ZoneFit": "zones",
+    "implausible": "plausible",
     "zone_measurements": "tables",
     "write_spectra": "tables",
     "measure_fine_structure": "fine_structure.measure",

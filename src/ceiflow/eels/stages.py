@@ -14,6 +14,7 @@ import numpy as np
 from ceiflow.eels.calibration import axis_values
 from ceiflow.eels.cross_sections import Setting, setting_of, write_edges
 from ceiflow.eels.k_factors import read_k_factors
+from ceiflow.eels.plausible import implausible
 from ceiflow.eels.source import Source, open_source, to_json
 from ceiflow.progress import Progress
 from ceiflow.signals.store import Header, carry_header, create_h5, read_header
@@ -273,7 +274,8 @@ def spectrum_summary(source: Source, fits: Mapping[str, Any]) -> dict[str, Any]:
     calibration = json.loads(header.attributes.get("calibration", "{}"))
     thickness, error, systematic = fits["all"].thickness_over_mfp if "all" in fits else (np.nan,) * 3
     dose = header.metadata.get("dose_e_per_A2")
-    notes = [*header.warnings, *source.notes]
+    doubt = implausible(fits, header.metadata)
+    notes = [*header.warnings, *source.notes, *([doubt] if doubt else [])]
     return {
         **axis_values(calibration),
         "thickness_over_mfp": float(thickness) if np.isfinite(thickness) else None,

@@ -17,11 +17,12 @@ VACUUM_THICKNESS, VACUUM_SIGMA, LEAST_ZERO_LOSS = 0.05, 3.29, 20.0
 
 @dataclass(frozen=True)
 class MeanThickness:
-    """t/lambda of a zone, its statistical error, and how it came about."""
+    """t/lambda of a zone, its statistical error, how it came about, and the pixels left out of it."""
 
     value: float
     error: float
     note: str = ""
+    left: int = 0
 
 
 @dataclass
@@ -127,10 +128,10 @@ def mean_thickness(low: LowLoss, inside: np.ndarray, leave_vacuum: bool, gain: f
     note = f"mean over {number} pixels" + (f", {left} of vacuum left out" if left else "")
     if low.shared or np.median(low.zero_loss[chosen]) < LEAST_ZERO_LOSS * gain:
         value, error = ll.thickness_over_mfp(zero, total, gain, low.missing)
-        return MeanThickness(float(value), float(error), "of the summed spectrum" if number > 1 else "")
+        return MeanThickness(float(value), float(error), "of the summed spectrum" if number > 1 else "", left)
     # The logarithm of a few counts is low by half its relative variance, to first order.
     with np.errstate(divide="ignore"):
         bias = 0.5 * gain * (1 / low.zero_loss[chosen] - 1 / low.total[chosen])
     value = float(np.mean(low.thickness[chosen] - np.where(np.isfinite(bias), bias, 0.0)))
     error = float(np.sqrt(np.sum(low.thickness_se[chosen] ** 2)) / number)
-    return MeanThickness(value, error, note if number > 1 else "")
+    return MeanThickness(value, error, note if number > 1 else "", left)

@@ -17,6 +17,7 @@ from ceiflow.eels.fit import CURVATURE_SIGMA, Noise, SpectrumFit, fit_spectrum
 from ceiflow.eels.groups import NO_SPREAD
 from ceiflow.eels.jitter import axis_variance, window_variance
 from ceiflow.eels.mean_free_path import MeanFreePath, mean_free_path
+from ceiflow.eels.plausible import IN_DOUBT, implausible
 from ceiflow.eels.source import ONE_FOR_ALL, Source, open_source
 from ceiflow.eels.table import chosen_edges
 from ceiflow.eels.tails import moved_by_tails
@@ -48,6 +49,8 @@ class ZoneFit:
     notes : list of str
     thickness_note : str
         Over which pixels the mean was taken.
+    vacuum_pixels : int
+        How many of the pixels were left out of that mean.
     density_correlation : dict of element to dict of element to float
         Correlation of the statistical errors of the areal densities that are told.
     mean_free_path : MeanFreePath or None
@@ -71,6 +74,7 @@ class ZoneFit:
     thickness_note: str = ""
     mean_free_path: MeanFreePath | None = None
     density_correlation: dict[str, dict[str, float]] = field(default_factory=dict)
+    vacuum_pixels: int = 0
 
 
 def fit_zones(
@@ -107,6 +111,12 @@ def fit_source_zones(
             "thickness_note": f"{ONE_FOR_ALL}: no zone's",
         }
         fits = {name: fit if name == "all" else replace(fit, **unknown) for name, fit in fits.items()}
+    if implausible(fits, source.header.metadata):
+        for fit in fits.values():
+            fit.status = {
+                element: (state, note if state == "not_identifiable" else f"{IN_DOUBT}; {note}")
+                for element, (state, note) in fit.status.items()
+            }
     return fits
 
 
@@ -236,6 +246,7 @@ def _zone_result(
         sums.thickness.note if sums.thickness is not None else "",
         mean_free_path(source.config["eels"], source.header.metadata),
         {} if density_reason else _correlation(elements, fit, source.noise.gain / max(sums.total, 1.0)),
+        sums.thickness.left if sums.thickness is not None else 0,
     )
 
 

@@ -124,7 +124,8 @@ def measure_spectrum_image(
             registered.entry(pixel_nm) if isinstance(registered, Registration) else {"reason": registered}
         )
     more["layer"] = _layer_entry(choice, found, placed, fine.rows)
-    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, more)
+    doubt = eels.implausible(spectra, header.metadata)
+    _write_summary(outputs["summary"], maps, choice, found, rows, config, pixel_nm, more, doubt)
 
 
 def _standing_beside(maps: FitMaps, found: Found, settings: dict, pixel_nm: float) -> list[str]:
@@ -284,7 +285,9 @@ def _write(group, name, values):
     group.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
 
 
-def _write_summary(path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm, more) -> None:
+def _write_summary(
+    path, maps: FitMaps, choice: Choice, found: Found, rows, config, pixel_nm, more, doubt: str
+) -> None:
     calibration = json.loads(maps.header.attributes.get("calibration", "{}"))
     trace: Trace | None = found.trace
     values = axis_values(calibration)
@@ -307,7 +310,7 @@ def _write_summary(path, maps: FitMaps, choice: Choice, found: Found, rows, conf
     more["notes"] = _notes(choice, found, pixel_nm)
     if calibration:
         more["calibration"] = calibration
-    reasons = _reasons(maps, found, calibration, config, pixel_nm)
+    reasons = _reasons(maps, found, calibration, config, pixel_nm) + ([doubt] if doubt else [])
     output.write_summary(path, maps.header, values, reasons, **more)
 
 
