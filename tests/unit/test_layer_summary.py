@@ -36,8 +36,8 @@ def trace(thickness, std=0.3, lod=1.0, **more):
     return Trace(**{**values, **more})
 
 
-def rows_of(item, reason=""):
-    rows = layer_rows(item, reason, 1, 500)
+def rows_of(item, reason="", resamples=500):
+    rows = layer_rows(item, reason, 1, resamples)
     assert [row.endpoint for row in rows] == list(LAYER_ENDPOINTS)
     return {row.endpoint: row for row in rows}
 
@@ -93,7 +93,7 @@ def test_nothing_covered():
 def test_everything_covered_bounds_the_bare_run():
     rows = rows_of(trace(np.full(10, 8.0)))
     assert rows["layer_longest_bare_nm"].status == "bounded"
-    assert rows["layer_longest_bare_nm"].lod == 6.0
+    assert rows["layer_longest_bare_nm"].lod == 12.0
     assert rows["layer_coverage"].value == 1.0
     assert 0 < rows["layer_coverage"].se_stat < 0.3
 
@@ -103,6 +103,37 @@ def test_without_a_limit_nothing_is_said(item):
     rows = rows_of(item, "defocus unknown")
     assert {row.status for row in rows.values()} == {"not_identifiable"}
     assert rows["layer_coverage"].note == "defocus unknown"
+
+
+@pytest.mark.parametrize("gap", [3.0, 5.0, 7.0, 9.0, 11.0, 12.5, 16.0, 25.0])
+def test_gaps_anywhere_on_the_grid_keep_below_their_limit(gap):
+    """A gap begins anywhere within a segment: a limit holds, and no run is told below its own."""
+    rng = np.random.default_rng(7)
+    edges = 6.0 * np.arange(21)
+    broken = 0
+    for start in rng.uniform(30, 60, 200):
+        covered = (
+            1 - np.clip(np.minimum(edges[1:], start + gap) - np.maximum(edges[:-1], start), 0, None) / 6.0
+        )
+        seen = 10 * covered + rng.normal(0, 0.3, 20)
+        row = rows_of(trace(seen), resamples=60)["layer_longest_bare_nm"]
+        if row.status == "identified":
+            assert row.value >= row.lod
+            assert abs(row.value - gap) < 3 * row.se_stat + 6.0
+        else:
+            broken += row.lod < gap
+    assert broken <= 0.05 * 200 + 2 * np.sqrt(0.05 * 0.95 * 200)
+
+
+def test_a_bare_segment_shorter_than_the_others_is_a_limit():
+    lengths = np.full(12, 6.0)
+    lengths[5] = 3.0
+    thickness = np.full(12, 10.0)
+    thickness[5] = 0.0
+    row = rows_of(trace(thickness, length_nm=lengths))["layer_longest_bare_nm"]
+    assert (row.status, row.value) == ("bounded", None)
+    assert row.lod >= 12.0
+    assert "3 nm" in row.note
 
 
 def test_longest_run_ends_with_its_stretch_and_wraps_when_closed():

@@ -28,6 +28,8 @@ LAYER_COLUMNS = (
 LEAST_POINTS = 4
 #: A segment below this share of the usual thickness may be covered in part.
 PARTLY_COVERED = 0.6
+#: Bare segments that make a run, with room for their unequal lengths: one alone may be chance of the grid.
+LEAST_RUN = 1.8
 #: Share of the surface on which the quoted limit of an acquisition is kept.
 LIMIT_QUANTILE = 0.9
 
@@ -309,22 +311,19 @@ def longest_run(bare: NDArray[np.bool_], length: FloatArray, stretch: NDArray, c
 
 
 def _longest_bare(present, length, stretch, closed, draws):
-    segment = float(np.median(length))
+    name, segment = "layer_longest_bare_nm", float(np.median(length))
+    # A gap that is sure to hold a whole segment, wherever it begins.
+    limit = 2.0 * segment
     if present.all():
-        return bounded(
-            "layer",
-            "layer_longest_bare_nm",
-            segment,
-            n=len(length),
-            note="no bare segment; shorter gaps are not seen",
-        )
+        return bounded("layer", name, limit, len(length), "no bare segment; shorter gaps need not show")
     value = longest_run(~present, length, stretch, closed)
     runs = [longest_run(~present[d], length[d], np.zeros(len(d))) for d in draws[:200]]
     # Either end of a run lies anywhere within a segment.
     error = float(np.hypot(np.std(runs, ddof=1), segment / np.sqrt(6)))
-    return Measurement(
-        "layer", "layer_longest_bare_nm", value, error, None, segment, "identified", len(length)
-    )
+    if value < LEAST_RUN * segment:
+        note = f"a bare run of {value:.3g} nm: gaps shorter than two segments need not show, nor in full"
+        return bounded("layer", name, value + limit, len(length), note)
+    return Measurement("layer", name, value, error, None, min(limit, value), "identified", len(length))
 
 
 def _spread(trace, t, length, present, covariance, draws):
