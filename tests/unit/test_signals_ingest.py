@@ -334,7 +334,7 @@ def test_several_spectra_are_not_one(study):
 @pytest.mark.parametrize(
     ("maker", "reason"),
     [
-        (lambda study: None, "raw/low.hspy: path: found no such file"),
+        (lambda study: None, "raw/low.hspy: low_loss_path: found no such file"),
         (
             lambda study: low_loss(study, make.cube(2, 4)),
             "found 2 x 4 pixels; expected 3 x 4 pixels as the core",
@@ -367,7 +367,7 @@ def test_low_loss_is_not_the_core_loss(study):
 @pytest.mark.parametrize(
     ("maker", "warning"),
     [
-        (lambda study: None, "adf left out: raw/adf.hspy: path: found no such file"),
+        (lambda study: None, "adf left out: raw/adf.hspy: adf_path: found no such file"),
         (
             lambda study: survey(study, make.image() * 0),
             "adf left out: raw/adf.hspy: adf data: found all values",

@@ -98,18 +98,21 @@ def is_readable(path: Path) -> bool:
     return path.suffix.lower() in READERS
 
 
-def check_file(path: Path, name: str) -> None:
-    """Refuse a file that is absent, empty or of an unknown format, before any reader sees it."""
+def check_file(path: Path, name: str, column: str = "path") -> None:
+    """Refuse a file that is absent, empty or of an unknown format, before any reader sees it.
+
+    `column` of the sheet is where its name stands.
+    """
     if not path.exists():
-        raise SignalError(name, "path", "no such file", "a file below the study folder")
+        raise SignalError(name, column, "no such file", "a file below the study folder")
     if not is_readable(path):
         known = " ".join(sorted(READERS))
         raise SignalError(name, "format", path.suffix or "no extension", f"one of {known}")
     if path.is_dir() and path.suffix.lower() != ".zspy":
-        raise SignalError(name, "path", "a folder", "a file")
+        raise SignalError(name, column, "a folder", "a file")
     if not path.is_dir() and not path.is_file():
         # A pipe or a device: whoever opens it waits.
-        raise SignalError(name, "path", "something that is no file", "a file")
+        raise SignalError(name, column, "something that is no file", "a file")
     if path.is_file():
         if path.stat().st_size == 0:
             raise SignalError(name, "size", "0 bytes", "a whole file")

@@ -202,7 +202,7 @@ def _record_sources(draft: _Draft, roles: Sequence[str]) -> None:
 
 def _record_source(draft: _Draft, role: str, name: str) -> None:
     path = draft.folder / name
-    check_file(path, name)
+    check_file(path, name, _COLUMNS[role][0])
     for item in source_files(path):
         text = name if item == path else Path(name).with_suffix(item.suffix).as_posix()
         if text not in draft.digests:
@@ -212,8 +212,9 @@ def _record_source(draft: _Draft, role: str, name: str) -> None:
 
 
 def _open(draft: _Draft, role: str) -> RawSignal:
-    name = _cell(draft, role)
-    signal = choose(read_file(draft.folder / name, name), role, draft.acquisition.get(_COLUMNS[role][1]))
+    name, (column, number) = _cell(draft, role), _COLUMNS[role]
+    check_file(draft.folder / name, name, column)
+    signal = choose(read_file(draft.folder / name, name), role, draft.acquisition.get(number))
     for source in draft.source:
         if source["role"] == role:
             source["signal"] = str(signal.index)
