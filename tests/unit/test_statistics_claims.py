@@ -96,6 +96,8 @@ def test_shorted_against_bare_is_supported_at_the_worse_end(study):
     assert row["estimate"] == pytest.approx(8.7)
     assert row["p_value"] == row["p_adjusted"] == pytest.approx(expected)
     assert row["p_min"] == row["p_permutation"] == pytest.approx(0.05)
+    assert row["p_value"] < row["p_min"]
+    assert row["p_basis"] == "t"
     assert (row["n_cells_test"], row["n_cells_reference"], row["n_acquisitions"], row["n_bounded"]) == (
         3,
         3,
@@ -179,6 +181,7 @@ def test_no_scatter_leaves_the_permutation():
     row = study.judge({**CONFORMAL, "endpoint": "layer_coverage"})
     assert row["verdict"] == "supported"
     assert row["p_value"] == row["p_min"] == pytest.approx(1 / 70)
+    assert row["p_basis"] == "permutation"
 
 
 def test_holm_over_claims_that_have_a_p(study):

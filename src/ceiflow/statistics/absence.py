@@ -180,7 +180,8 @@ def absence(
         out.verdict = SUPPORTED
     if not group.all_bounded and dispersion is None:
         out.p = bounds.p_below(group.high, margin, _shared_error(group, group.high, levels), levels.of_cell)
-        out.numbers["p_min"] = None if out.p is None else 0.5 ** len(group.cells)
+        if out.p is not None:
+            out.numbers |= {"p_min": 0.5 ** len(group.cells), "p_basis": "t"}
     sentences = [_mean_sentence(group, upper, margin, alpha)]
     # What decides stands first: pages show the first sentence, and fold the others.
     if often:

@@ -49,6 +49,7 @@ CLAIM_COLUMNS = [
     "prevalence_high",
     "max_prevalence",
     "p_permutation",
+    "p_basis",
     "hedges_g",
     "n_bounded",
     "alpha",
@@ -98,7 +99,8 @@ def claim_rows(
     -------
     list of dict
         One row a claim, in their order, with `CLAIM_COLUMNS`. `p_adjusted` is Holm's over the claims that
-        have a p-value; intervals are each claim's own.
+        have a p-value; intervals are each claim's own. `p_basis` is the test of `p_value`, and `p_min` the
+        least p of `p_permutation` (of flipped signs for an absence): a t test may fall below it.
     """
     measurements = with_log_ratios(measurements, [str(claim["endpoint"]) for claim in claims])
     judged = [_judge(measurements, cells, claim, statistics, pooled) for claim in claims]

@@ -101,6 +101,7 @@ def difference(
         "ci_high": contrast.high,
         "p_min": designs.smallest(plan.strata, plan.paired, direction),
         "p_permutation": max(item.permutation for item in found),
+        "p_basis": "permutation" if contrast.p is None else "t",
         "hedges_g": designs.effect_size(contrast.estimate, *arms[worst], plan.strata, plan.paired),
         "design": plan.label,
     }
