@@ -13,6 +13,7 @@ Mn is computed too, and says how far such numbers are off: it has measured refer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -118,18 +119,28 @@ def two_body(integrals: np.ndarray, orbitals: int, electrons: int) -> sparse.csr
     return 0.5 * pairs.T @ sparse.kron(flat, sparse.identity(again[0].shape[0])) @ pairs
 
 
+def spin_operators(electrons: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """S+ and Sz of 3d^n."""
+    raising = np.zeros((10, 10))
+    for i, (m, s) in enumerate(D):
+        if s < 0:
+            raising[D.index((m, 0.5)), i] = 1.0
+    lower = annihilators(10, electrons)
+    return one_body(raising, lower), one_body(np.diag([s for _, s in D]), lower)
+
+
+def spin_squared(up: sparse.csr_matrix, along: sparse.csr_matrix) -> sparse.csr_matrix:
+    """S^2 by S+ and Sz."""
+    return up.T @ up + along @ along + along
+
+
 @cache
 def initial_terms(electrons: int) -> dict[str, sparse.csr_matrix]:
     """Parts of the Hamiltonian of 3d^n, each per unit of its parameter, and the total spin squared."""
     lower = annihilators(10, electrons)
     terms = {f"F{k}dd": two_body(coulomb(k, (D, D, D, D)), 10, electrons) for k in (2, 4)}
     terms |= {"zeta_d": one_body(spin_orbit(D), lower), "tenDq": one_body(cubic_field(), lower)}
-    raising = np.zeros((10, 10))
-    for i, (m, s) in enumerate(D):
-        if s < 0:
-            raising[D.index((m, 0.5)), i] = 1.0
-    up, along = one_body(raising, lower), one_body(np.diag([s for _, s in D]), lower)
-    terms["spin"] = up.T @ up + along @ along + along
+    terms["spin"] = spin_squared(*spin_operators(electrons))
     return terms
 
 
@@ -235,16 +246,43 @@ def sticks(electrons: int, initial: dict[str, float], final: dict[str, float], k
     -------
     Sticks
     """
-    levels, states = eigensystem(hamiltonian(initial_terms(electrons), initial))
+    before, after = initial_terms(electrons), final_terms(electrons + 1)
+    matrices = hamiltonian(before, initial), hamiltonian(after, final)
+    return transitions(*matrices, before["spin"], after["zeta_p"], dipole(electrons), kelvin)
+
+
+def transitions(
+    initial: sparse.csr_matrix,
+    final: sparse.csr_matrix,
+    spin: sparse.csr_matrix,
+    hole: sparse.csr_matrix,
+    dipoles: Sequence[sparse.csr_matrix],
+    kelvin: float,
+) -> Sticks:
+    """Lines between the states of two Hamiltonians.
+
+    Parameters
+    ----------
+    initial, final : sparse matrix
+        Hamiltonians in eV.
+    spin : sparse matrix
+        S^2 among the initial determinants.
+    hole : sparse matrix
+        l.s of the hole among the final ones.
+    dipoles : sequence of sparse matrix
+        From initial to final determinants, by polarisation.
+    kelvin : float
+    """
+    levels, states = eigensystem(initial)
     weight = np.exp(-(levels - levels.min()) / (BOLTZMANN_EV * kelvin))
     occupied = weight > 1e-3
     weight = weight[occupied] / weight[occupied].sum()
     states, levels = states[:, occupied], levels[occupied]
-    squared = np.einsum("ij,ij,j", states, initial_terms(electrons)["spin"] @ states, weight)
-    energies, ends = eigensystem(hamiltonian(final_terms(electrons + 1), final))
-    strength = sum((ends.T @ (component @ states)) ** 2 for component in dipole(electrons)) * weight
+    squared = np.einsum("ij,ij,j", states, spin @ states, weight)
+    energies, ends = eigensystem(final)
+    strength = sum((ends.T @ (component @ states)) ** 2 for component in dipoles) * weight
     # l.s of a hole in 2p3/2 is -1/2, in 2p1/2 it is 1.
-    second = (np.einsum("ij,ij->j", ends, final_terms(electrons + 1)["zeta_p"] @ ends) + 0.5) / 1.5
+    second = (np.einsum("ij,ij->j", ends, hole @ ends) + 0.5) / 1.5
     shares = np.stack([1 - second, second])[:, :, None] * strength
     lines = (energies[:, None] - levels).ravel()
     return Sticks(lines, shares.reshape(2, -1), float(sqrt(squared + 0.25) - 0.5))

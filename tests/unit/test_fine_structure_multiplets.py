@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "fine_structure"))
 
-from computed_templates import IONS, MODEL_ERROR, lines_of, ranges
+from cluster import Oxygen, cluster_sticks
+from computed_templates import IONS, MODEL_ERROR, lines_of, parameters, ranges, template
 from multiplets import final_terms, hamiltonian, initial_terms, sticks
 
 from ceiflow.eels.fine_structure.line_templates import line_templates
@@ -83,11 +84,32 @@ def test_low_spin_has_the_lower_ratio():
     assert lines_of(low).ratio < 0.8 * lines_of(high).ratio
 
 
+def test_oxygen_out_of_reach_changes_nothing():
+    ion = next(item for item in IONS if item.name == "Ni2+")
+    initial, final = parameters(ion, 0.8, 1.0, 1.0)
+    alone = sticks(8, initial, final, 300.0)
+    far = cluster_sticks(8, initial, final, Oxygen(60.0, 7.5, 8.5, 0.01, 0.01), 300.0)
+    assert far.ratio == pytest.approx(alone.ratio, rel=1e-3)
+    assert far.strength.sum() == pytest.approx(alone.strength.sum(), rel=1e-3)
+
+
+def test_oxygen_takes_strength_into_satellites_and_keeps_spin():
+    """With hopping, holes are shared: strength is that of the holes that are left in 3d."""
+    ion = next(item for item in IONS if item.name == "Ni2+")
+    found = cluster_sticks(8, *parameters(ion, 0.8, 0.7, 1.0), Oxygen(4.5, 7.5, 8.5, 2.0, 1.0), 300.0)
+    assert found.spin == pytest.approx(1.0, abs=0.01)
+    # 8.1 to 8.3 electrons in 3d of NiO.
+    assert 1.7 < found.strength.sum() / 0.4 < 1.9
+    # Signs of the hops: L3 is one line with a shoulder, and a satellite some 6 eV above has a few per cent.
+    first = found.energy_eV[np.argmax(found.strength[0])]
+    satellite = (found.energy_eV > first + 4) & (found.energy_eV < first + 10)
+    assert 0.01 < found.strength[0, satellite].sum() / found.strength[0].sum() < 0.1
+
+
 @pytest.mark.parametrize("name", ["Co2+ high spin", "Ni2+"])
 def test_shipped_numbers_are_the_computed_ones(name):
     ion = next(item for item in IONS if item.name == name)
-    _, _, low, high = ranges(ion)
-    own = np.hypot(0.5 * np.log(high / low), MODEL_ERROR)
+    low, high, recipes = template(ranges(ion), MODEL_ERROR)
     shipped = next(item for item in line_templates(ion.element) if item.valence == ion.valence)
-    assert shipped.low == pytest.approx(np.sqrt(low * high) * np.exp(-own), abs=0.06)
-    assert shipped.high == pytest.approx(np.sqrt(low * high) * np.exp(own), abs=0.06)
+    assert (shipped.low, shipped.high) == pytest.approx((low, high), abs=0.06)
+    assert shipped.recipe_se == pytest.approx(recipes, abs=0.006)

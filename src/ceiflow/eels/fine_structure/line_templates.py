@@ -31,7 +31,7 @@ _COMPUTED = (
     "L3 by the thresholds of the metals (X-Ray Data Booklet) and {}"
 )
 _COBALT = _COMPUTED.format("2 eV between CoO and CoOOH (Yang et al. 2019, PNAS 116, 24425)")
-_NICKEL = _COMPUTED.format("common readings of NiO, LiNiO2 and NiO2")
+_NICKEL = "with and without charge transfer: " + _COMPUTED.format("common readings of NiO, LiNiO2 and NiO2")
 _NODES_SHARED, _NODES_OWN = 41, 7
 # Valences that are tried where ratios of templates overlap.
 _STEPS = 41
@@ -85,8 +85,8 @@ LINE_TEMPLATES = (
     LineTemplate("Co", 2.0, 3.1, 4.9, 0.45, 778.5, 1.5, _COBALT, _THEORY),
     LineTemplate("Co", 3.0, 1.7, 3.7, 0.35, 780.5, 1.5, _COBALT, _THEORY),
     LineTemplate("Co", 4.0, 1.8, 2.7, 0.26, 781.5, 2.0, _COBALT, _THEORY),
-    LineTemplate("Ni", 2.0, 2.1, 3.1, 0.46, 853.0, 1.5, _NICKEL, _THEORY),
-    LineTemplate("Ni", 3.0, 1.8, 2.8, 0.34, 854.0, 1.5, _NICKEL, _THEORY),
+    LineTemplate("Ni", 2.0, 2.1, 3.1, 0.48, 853.0, 1.5, _NICKEL, _THEORY),
+    LineTemplate("Ni", 3.0, 1.9, 3.3, 0.40, 854.0, 1.5, _NICKEL, _THEORY),
     LineTemplate("Ni", 4.0, 1.7, 2.8, 0.28, 855.0, 2.0, _NICKEL, _THEORY),
 )
 
