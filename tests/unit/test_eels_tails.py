@@ -7,7 +7,7 @@ from ceiflow import eels
 from ceiflow.signals import store
 from ceiflow.study.metadata import METADATA, MISSING, Value
 
-ELEMENTS = ["O", "F", "Mn", "Co", "Ni"]
+ELEMENTS = ["C", "O", "F", "Mn", "Co", "Ni"]
 CONFIG = {
     "detector": {"gain": 1.0, "read_noise": 0.0, "dark": 0.0},
     "eels": {
@@ -27,7 +27,6 @@ KNOWN = {
     "low_loss_exposure_s": 0.01,
 }
 STEP = 0.5
-CORE = 440.0 + STEP * np.arange(1200)
 LOW = -40.0 + STEP * np.arange(480)
 # Onset, distance of L2, onset of L1, partial cross-section over 50 eV in nm^2 (Egerton's programs).
 METALS = {
@@ -57,33 +56,52 @@ def oxygen(energy):
     return 9.2e-8 * (edge + 0.4 * peak(energy, 530.0, 1.0) + 0.9 * peak(energy, 541.0, 3.0)) / 46.0
 
 
-def particle(folder, atoms, exponent, first, seed, electrons=3e9):
-    """The fit of a summed spectrum of an oxide."""
-    rng = np.random.default_rng(seed)
-    grid = 300.0 + STEP * np.arange(1500)
-    spectrum = 4e-5 * (grid / 500.0) ** -3.1 + atoms["O"] * oxygen(grid)
-    for element in set(atoms) - {"O"}:
-        spectrum = spectrum + atoms[element] * metal(element, grid, exponent, first)
-    loss = np.arange(1, 160) * STEP
+def scattered(thickness):
+    """A low loss of unit area: plural scattering by a broad plasmon, and its zero at the first channel."""
+    loss = np.arange(1, 400) * STEP
     plasmon = loss / ((loss**2 - 23.0**2) ** 2 + (18.0 * loss) ** 2)
     plasmon = np.concatenate([[0.0], plasmon / plasmon.sum()])
-    kernel = np.exp(-0.4) * (np.eye(1, plasmon.size)[0] + 0.4 * plasmon)
-    kernel += np.exp(-0.4) * 0.08 * np.convolve(plasmon, plasmon)[: plasmon.size]
-    spread = np.convolve(spectrum, kernel)[: grid.size]
-    core = rng.poisson(electrons * STEP * np.interp(CORE, grid, spread)).astype(np.float32)
+    order, share, kernel = np.eye(1, 400)[0], np.exp(-thickness), np.zeros(400)
+    for n in range(7):
+        kernel += share * order
+        order, share = np.convolve(order, plasmon)[:400], share * thickness / (n + 1)
+    return kernel
+
+
+def record(folder, grid, spectrum, start, thickness, electrons, rng):
+    """The fit of one recorded spectrum, from single scattering on a grid that begins well below it."""
+    kernel = scattered(thickness)
+    energy = start + STEP * np.arange(round((1040.0 - start) / STEP))
+    plural = np.convolve(spectrum, kernel)[: grid.size]
+    core = rng.poisson(electrons * STEP * np.interp(energy, grid, plural)).astype(np.float32)
     low = np.zeros(LOW.size)
-    low[80 : 80 + kernel.size] = kernel
+    low[80:] = kernel
     zero = peak(np.arange(-6, 7), 0.0, 0.9)
     low = rng.poisson(electrons * 0.01 * np.convolve(low, zero / zero.sum(), mode="same")).astype(np.float32)
     metadata = {name: Value(KNOWN[name], "file") if name in KNOWN else MISSING for name in METADATA}
     path, edges = folder / "c.h5", folder / "e.h5"
     with store.create_h5(path) as file:
         store.write_header(file, store.Header("a", "eels_si", metadata=metadata))
-        for role, data, start in (("core_loss", core, CORE[0]), ("low_loss", low, LOW[0])):
+        for role, data, first in (("core_loss", core, start), ("low_loss", low, LOW[0])):
             data = data.reshape(1, 1, -1)
-            store.write_signal(file, role, data, energy_offset_eV=start, energy_scale_eV=STEP)
+            store.write_signal(file, role, data, energy_offset_eV=first, energy_scale_eV=STEP)
     eels.edges([path], edges, CONFIG)
     return eels.fit_zones(path, edges, {"particle": np.ones((1, 1), bool)}, CONFIG)["particle"]
+
+
+def oxide(grid, atoms, exponent, first):
+    """Edges of an oxide in single scattering."""
+    spectrum = atoms["O"] * oxygen(grid)
+    for element in set(atoms) - {"O"}:
+        spectrum = spectrum + atoms[element] * metal(element, grid, exponent, first)
+    return spectrum
+
+
+def particle(folder, atoms, exponent, first, seed, electrons=3e9):
+    """The fit of an oxide from 440 eV on."""
+    grid = 300.0 + STEP * np.arange(1500)
+    spectrum = 4e-5 * (grid / 500.0) ** -3.1 + oxide(grid, atoms, exponent, first)
+    return record(folder, grid, spectrum, 440.0, 0.4, electrons, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("exponent", [2.6, 3.6])
@@ -103,7 +121,7 @@ def test_metals_of_an_nmc_stay_identified(tmp_path):
     atoms = {"O": 2900.0, "Mn": 440.0, "Co": 290.0, "Ni": 730.0}
     fit = particle(tmp_path, atoms, 3.0, 0.13, seed=1)
     for element in ("Mn", "Co", "Ni"):
-        assert fit.status[element][0] == "identified"
+        assert fit.status[element][0] == "identified", (element, fit.areal_density[element])
         value, statistical, systematic, _ = fit.areal_density[element]
         assert abs(value - atoms[element]) < 2.5 * np.hypot(statistical, systematic)
 
@@ -116,3 +134,18 @@ def test_a_tail_moves_others_by_what_stands_under_them(tmp_path):
     )
     assert before["Ni"][3] > 1.5 * alone["Ni"][3]
     assert behind["Mn"][3] < 1.3 * alone["Mn"][3]
+
+
+@pytest.mark.parametrize("thickness", [0.2, 0.45])
+@pytest.mark.parametrize(("floor", "start"), [(45.0, 1.0), (70.0, 1.0), (100.0, 100.0), (150.0, 150.0)])
+def test_plural_scattering_of_the_background_is_no_carbon(tmp_path, floor, start, thickness):
+    """Whatever the background does below the range: it is one power of E in single scattering only."""
+    grid = np.arange(1.0, 1100.0, STEP)
+    background = 1e-5 * (np.maximum(grid, floor) / 500.0) ** -3.1 * (grid >= start)
+    spectrum = background + oxide(grid, {"O": 2900.0, "Mn": 440.0, "Co": 290.0, "Ni": 730.0}, 3.0, 0.13)
+    fit = record(tmp_path, grid, spectrum, 200.0, thickness, 1e9, np.random.default_rng(3))
+    value, statistical, systematic, _ = fit.areal_density["C"]
+    assert fit.status["C"][0] == "bounded"
+    assert abs(value) < 2.5 * np.hypot(statistical, systematic), (value, statistical, systematic)
+    for element in ("O", "Mn", "Ni"):
+        assert fit.status[element][0] == "identified", (element, fit.areal_density[element])

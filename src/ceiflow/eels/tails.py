@@ -1,4 +1,4 @@
-"""What an uncertain shape of one edge's cross-section does to the other elements.
+"""What uncertain shapes of other edges, and of the background, do to an element.
 
 An edge that starts lower runs on under all later ones. Where its tail is not what the tables say, the
 difference goes to whatever element is free there, and no count of electrons tells the two apart. Two ways in
@@ -8,6 +8,11 @@ which a tail can be wrong are carried, each with one standard deviation:
   may be wrong;
 - the strength of L1, a step in the tail some 50 to 150 eV above L3. Cross-sections of subshells are stated to
   the accuracy of the shell each, so the ratio of two is known to sqrt(2) of it.
+
+The background is one more: the model lets it fall as a power of E with some curvature, while what falls so is
+single scattering, and plural scattering lifts its beginning more than its end. By how much depends on the
+background below the recorded range, which nobody has measured; all of what the power law would give is one
+standard deviation.
 
 The model has broader freedoms of its own for each curve (see `ceiflow.eels.design`): only what these cannot
 take up moves an amplitude. An element's own curve is left out, its error is that of its cross-section.
@@ -23,6 +28,9 @@ import numpy as np
 from ceiflow.eels.cross_sections import CrossSection
 from ceiflow.eels.design import channel_counts
 from ceiflow.eels.fit import SpectrumFit
+
+# Nearer to the plasmons (four times 25 eV) no background falls as a power of E.
+BACKGROUND_FROM_EV = 100.0
 
 
 def shape_errors(section: CrossSection, accuracy: float) -> list[CrossSection]:
@@ -49,7 +57,7 @@ def moved_by_tails(
     kernel: tuple[np.ndarray, int],
     systematic: Mapping[str, float],
 ) -> np.ndarray:
-    """How far uncertain tails of others move each amplitude of a fit, to first order.
+    """How far uncertain tails of others and the background move each amplitude of a fit, to first order.
 
     Parameters
     ----------
@@ -77,4 +85,31 @@ def moved_by_tails(
             shift = fit.response @ (seen * max(float(fit.theta[i]), 0.0))
             shift[i] = 0.0
             moved.append(shift)
-    return np.stack(moved, axis=1) if moved else np.zeros((len(sections), 0))
+    moved.append(fit.response @ plural_background(fit, energy_eV, kernel))
+    return np.stack(moved, axis=1)
+
+
+def plural_background(fit: SpectrumFit, energy_eV: np.ndarray, kernel: tuple[np.ndarray, int]) -> np.ndarray:
+    """What plural scattering changes of a background that falls as the fitted power of E.
+
+    Parameters
+    ----------
+    fit : SpectrumFit
+    energy_eV : (n,) array
+        Equally spaced.
+    kernel : ((k,) array, int)
+
+    Returns
+    -------
+    (n,) array
+        Counts; zero without plural scattering.
+    """
+    weights, zero = kernel
+    step = float(energy_eV[1] - energy_eV[0])
+    below = int(np.clip((energy_eV[0] - BACKGROUND_FROM_EV) // step, 0, weights.size))
+    energy = energy_eV[0] + step * np.arange(-below, energy_eV.size + zero)
+    centre = np.sqrt(energy_eV[0] * energy_eV[-1])
+    single = fit.amplitude * (energy / centre) ** -fit.exponent
+    spread = np.convolve(single, weights)[zero : zero + single.size]
+    inside = slice(below, below + energy_eV.size)
+    return spread[inside] - single[inside]
