@@ -90,3 +90,19 @@ def test_maps_profiles_and_decays(tmp_path):
     }
     assert "750 e/Å² (500–∞)" in style.description(fine_structure.dose_decay(dose))
     assert "No series" in style.description(fine_structure.dose_decay({}))
+
+
+def test_growth_and_what_excludes_no_rate_are_drawn():
+    grown = {"name": "C K mass", "critical": None, "low": None, "high": None, "rate": -2e-4, "zero": 5.0}
+    unknown = {"name": "F K mass", "critical": None, "low": 0.0, "high": None, "rate": 0.0, "zero": 0.0}
+    dose = {
+        "decays": [grown, unknown],
+        "dose_middle_e_per_A2": [50.0, 150.0, 250.0],
+        "dose_end_e_per_A2": [100.0, 200.0, 300.0],
+        "series": {
+            item["name"]: {"values": [5.0, 5.1, 5.2], "errors": [0.1] * 3} for item in (grown, unknown)
+        },
+    }
+    text = style.description(fine_structure.dose_decay(dose))
+    assert "C K mass: grows by 0.02 per 100 e/Å²" in text
+    assert "F K mass: not told" in text

@@ -70,6 +70,13 @@ DOSE_SERIES = {}
 for name in sorted(MAPS + SPECTRA, key=lambda name: (ACQUISITIONS[name]["frame"] or 0, name)):
     if ACQUISITIONS[name]["frame"] is not None:
         DOSE_SERIES.setdefault(region_of(ACQUISITIONS[name]), []).append(name)
+# Frames that are not analysed: the specimen saw them all the same.
+UNSEEN_FRAMES = {}
+for row in STUDY.acquisitions:
+    if row["exclude"] and row["frame"] is not None and row["modality"] in ("eels_si", "eels_spectrum"):
+        dose = row["dose_e_per_A2"] or config["microscope"]["dose_e_per_A2"]
+        frame = {"acquisition_id": row["acquisition_id"], "frame": row["frame"], "dose_e_per_A2": dose}
+        UNSEEN_FRAMES.setdefault(region_of(row), []).append(frame)
 MAP_FILES = ["maps.h5", "layer.tsv"]
 SPECTRUM_FILES = ["summary.json", "spectra.tsv", "fine_structure.json"]
 IMAGE_FILES = ["summary.json", "layer.tsv", "overlay.h5"]
@@ -189,11 +196,10 @@ def frames_of_region(wildcards):
 
 
 def frame_rows(wildcards):
-    """Name and number of each frame of a series."""
-    return [
-        {key: ACQUISITIONS[name][key] for key in ("acquisition_id", "frame")}
-        for name in dose_series_of(wildcards.acquisition)
-    ]
+    """Name and number of each frame of a series, and the dose of those that are not analysed."""
+    names = dose_series_of(wildcards.acquisition)
+    seen = [{key: ACQUISITIONS[name][key] for key in ("acquisition_id", "frame")} for name in names]
+    return seen + UNSEEN_FRAMES.get(region_of(ACQUISITIONS[wildcards.acquisition]), [])
 
 
 def spectrum_row(name):

@@ -319,12 +319,9 @@ def dose_decay(dose: Mapping[str, Any]) -> Figure:
     ordered = sorted(decays, key=lambda item: item["name"] != "carbonate line")
     for shift, colour, item in zip((0.0, 8.0, 16.0), colours, ordered, strict=False):
         series = dose["series"][item["name"]]
-        values, errors = (np.asarray(series[key], float) / item["zero"] for key in ("values", "errors"))
-        text = (
-            f"{item['name']}: {item['critical']:.0f} e/Å² ({item['low']:.0f}–{_end(item['high'])})"
-            if item["critical"] is not None
-            else f"{item['name']}: above {item['low']:.0f} e/Å²"
-        )
+        scale = item["zero"] or 1.0
+        values, errors = (np.asarray(series[key], float) / scale for key in ("values", "errors"))
+        text = f"{item['name']}: {_critical(item)}"
         axes.errorbar(
             middle + shift, values, yerr=errors, fmt="o", color=colour, markersize=3, elinewidth=0.8
         )
@@ -336,6 +333,15 @@ def dose_decay(dose: Mapping[str, Any]) -> Figure:
     axes.set_ylabel("Relative to zero dose")
     axes.legend(loc="lower left", title="critical dose, 95 % interval", title_fontsize=6.5)
     return style.describe(figure, f"Decay along {len(middle)} frames: {'; '.join(words)}.")
+
+
+def _critical(item: Mapping[str, Any]) -> str:
+    """The critical dose of one quantity in words; of what grows, by how much."""
+    if item["critical"] is not None:
+        return f"{_end(item['critical'])} e/Å² ({item['low']:.0f}–{_end(item['high'])})"
+    if item["low"] is None:
+        return f"grows by {-100 * item['rate']:.2g} per 100 e/Å²"
+    return f"above {_end(item['low'])} e/Å²" if item["low"] > 0 else "not told"
 
 
 def _end(value: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ceiflow.eels.densities import DETECTION_SIGMA
 from ceiflow.eels.fine_structure.dose import (
     CONTROLLED,
     FEWEST_FRAMES,
@@ -19,7 +20,9 @@ from ceiflow.eels.fine_structure.dose import (
     middle_doses,
 )
 from ceiflow.eels.fine_structure.references import Reference
-from ceiflow.signals.store import Header
+from ceiflow.eels.fine_structure.rows import detection_limit, join
+from ceiflow.errors import SignalError
+from ceiflow.signals.store import Header, read_header
 from ceiflow.study.measurements import Measurement, bounded, not_identifiable
 
 CARBONATE = "carbonate line"
@@ -45,8 +48,9 @@ class DoseState:
         found = next((d for d in self.content.get("decays", []) if d["name"] == CARBONATE), None)
         if found is None or found["critical"] is None or acquisition not in self.content["frames"]:
             return 1.0, 0.0
-        middle = self.content["dose_middle_e_per_A2"][self.content["frames"].index(acquisition)]
-        return at_zero_dose(1.0, middle, found["rate"], found["rate_se"])
+        at = self.content["frames"].index(acquisition)
+        middle, end = (self.content[f"dose_{name}_e_per_A2"][at] for name in ("middle", "end"))
+        return at_zero_dose(1.0, middle, found["rate"], found["rate_se"], 2 * (end - middle))
 
 
 def dose_state(header: Header, series: Path | None, config: Mapping[str, Any]) -> DoseState:
@@ -72,7 +76,8 @@ def dose_state(header: Header, series: Path | None, config: Mapping[str, Any]) -
     if stated is None:
         reason = content.get("reason") or "no critical dose: a frame series is needed"
         return DoseState(not_identifiable("all", name, reason), NOT_CONTROLLED, content)
-    share = float(dose.value) / float(stated)
+    seen = dict(zip(content.get("frames", []), content.get("dose_end_e_per_A2", []), strict=False))
+    share = float(seen.get(header.acquisition_id, dose.value)) / float(stated)
     row = Measurement("all", name, share, 0.0, n=1, note="critical dose as stated in the configuration")
     return DoseState(row, _note(share), content)
 
@@ -96,12 +101,26 @@ def _from_series(acquisition: str, content: dict[str, Any]) -> DoseState:
             f"{fastest['name']} fades with {fastest['critical']:.3g} e/A^2 "
             f"({fastest['low']:.3g} to {fastest['high']:.3g}), {frames} frames"
         )
-        row = Measurement("all", name, share, error, n=frames, note=note)
-        return DoseState(row, f"{_note(share)} (at most {end / fastest['low']:.2g})", content)
-    slowest = min(item["low"] for item in content["decays"])
+        row = Measurement("all", name, share, error, n=frames, note=join(note, _grown(content)))
+        most = f" (at most {end / fastest['low']:.2g})" if fastest["low"] else ""
+        return DoseState(row, _note(share) + most, content)
+    # What grows beyond its error has no lower end.
+    slowest = min((item["low"] for item in content["decays"] if item["low"] is not None), default=np.inf)
+    if not slowest > 0:
+        row = not_identifiable("all", name, f"{frames} frames are too noisy for a critical dose")
+        return DoseState(row, NOT_CONTROLLED, content)
     limit = end / slowest
-    row = bounded("all", name, limit, frames, "nothing fades along the series")
+    row = bounded("all", name, limit, frames, join("nothing fades along the series", _grown(content)))
     return DoseState(row, _note(limit), content)
+
+
+def _grown(content: Mapping[str, Any]) -> str:
+    """What grows beyond its error along a series, such as contamination."""
+    grown = [item for item in content["decays"] if item["critical"] is None and item["low"] is None]
+    return ", ".join(
+        f"{item['name']} grows by {-100 * item['rate']:.2g} +- {100 * item['rate_se']:.1g} per 100 e/A^2"
+        for item in grown
+    )
 
 
 def dose_series(
@@ -117,31 +136,46 @@ def dose_series(
     Parameters
     ----------
     calibrated : sequence of Path
-        Calibrated files, in any order.
+        Calibrated files, in any order; failed ones among them are lost frames.
     edges, output : Path
     frames : sequence of mapping
-        `acquisition_id` and `frame` of each.
+        `acquisition_id` and `frame` of each, and `dose_e_per_A2` of those that have no file among
+        `calibrated` (excluded ones): the specimen saw them too.
     config : mapping
     folder : Path
         Of the study: paths of references are seen from there.
     """
-    from ceiflow.eels.source import open_source
-
-    order = {item["acquisition_id"]: float(item["frame"]) for item in frames}
-    sources = [open_source(path, edges, config) for path in calibrated]
-    sources.sort(key=lambda item: order[item.header.acquisition_id])
-    names = [item.header.acquisition_id for item in sources]
-    doses = [item.header.metadata.get("dose_e_per_A2") for item in sources]
+    ordered = sorted(frames, key=lambda item: (float(item["frame"]), str(item["acquisition_id"])))
+    files = {read_header(path).acquisition_id: path for path in calibrated}
+    sources, doses = {}, {}
+    for item in ordered:
+        name = item["acquisition_id"]
+        # The specimen saw the electrons of a frame that is excluded or cannot be read all the same.
+        doses[name] = item.get("dose_e_per_A2")
+        if name in files:
+            dose = read_header(files[name]).metadata.get("dose_e_per_A2")
+            doses[name] = dose.value if dose is not None else None
+            sources |= _opened(name, files[name], edges, config)
+    names = list(sources)
     content: dict[str, Any] = {"frames": names, "decays": [], "series": {}}
+    lost = [name for name in doses if name not in sources]
+    unknown = [name for name, dose in doses.items() if dose is None]
+    if lost:
+        content["lost"] = lost
+    if not unknown:
+        every = np.array(list(doses.values()), np.float64)
+        kept = [name in sources for name in doses]
+        middle, end = (values[kept] for values in middle_doses(every))
+        content |= {"dose_middle_e_per_A2": middle.tolist(), "dose_end_e_per_A2": end.tolist()}
     if len(sources) < FEWEST_FRAMES:
         content["reason"] = f"a series of {len(sources)} frames is too short for a critical dose"
-    elif any(item is None or not item.known for item in doses):
-        content["reason"] = "the dose of a frame is unknown: no critical dose"
+    elif unknown:
+        content["reason"] = f"the dose of a frame is unknown ({', '.join(unknown)}): no critical dose"
     else:
-        middle, end = middle_doses([item.value for item in doses])
-        content |= {"dose_middle_e_per_A2": middle.tolist(), "dose_end_e_per_A2": end.tolist()}
-        series = quantities(sources, folder)
-        found = [decay(name, middle, values, errors) for name, (values, errors) in series.items()]
+        series = quantities(list(sources.values()), folder)
+        found = [
+            decay(name, middle, values, errors, every[kept]) for name, (values, errors) in series.items()
+        ]
         content["decays"] = [_plain(asdict(item)) for item in found if item is not None]
         content["series"] = {
             name: {"values": values.tolist(), "errors": errors.tolist()}
@@ -150,6 +184,18 @@ def dose_series(
         if not content["decays"]:
             content["reason"] = "no quantity could be followed along the series"
     Path(output).write_text(json.dumps(_rounded(content), sort_keys=True, indent=1) + "\n", encoding="utf-8")
+
+
+def _opened(name: str, path: Path, edges: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A frame by its name; nothing where it failed, which its own row in the tables says."""
+    from ceiflow.eels.source import open_source
+
+    if not read_header(path).ok:
+        return {}
+    try:
+        return {name: open_source(path, edges, config)}
+    except SignalError:
+        return {}
 
 
 def quantities(sources: Sequence[Any], folder: Path = Path(".")) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -171,20 +217,23 @@ def quantities(sources: Sequence[Any], folder: Path = Path(".")) -> dict[str, tu
             continue
         values = np.array([fit.areal_density[element][0] for fit in fits])
         errors = np.array([fit.areal_density[element][1] for fit in fits])
-        if np.isfinite(values).all() and np.all(values.max() > 3.29 * errors):
+        if np.isfinite(values).all() and np.all(values.max() > DETECTION_SIGMA * errors):
             result[f"{element} K mass"] = values, errors
     if not any(reason_of(item, "C", "C_K") for item in sources):
         references = load_references(sources[0].config["fine_structure"]["references"], folder)
-        result[CARBONATE] = _carbonate(sources, masks, references)
+        values, errors, seen = _carbonate(sources, masks, references)
+        # A line that no frame shows, errors of references included, cannot be seen to fade.
+        if seen:
+            result[CARBONATE] = values, errors
     return result
 
 
 def _carbonate(
     sources: Sequence[Any], masks: Sequence[Mapping[str, np.ndarray]], references: Sequence[Reference]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Amount of carbonate references in each frame per incident electron, relative to the first.
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Amount of carbonate references in each frame per incident electron, relative to the first; its errors.
 
-    Each frame has its own shift and blur: axes wander between frames.
+    Last, whether any frame shows it. Each frame has its own shift and blur: axes wander between frames.
     """
     from ceiflow.eels.fine_structure.columns import ReferenceColumns
     from ceiflow.eels.fine_structure.references import ONSET_EV
@@ -193,23 +242,33 @@ def _carbonate(
     from ceiflow.eels.zones import sum_zones
 
     chosen = np.array([item.species == "carbonate" for item in references])
-    values, errors = [], []
-    for source, mask in zip(sources, masks, strict=True):
-        sums = sum_zones(source, mask)["all"]
+    values, errors, seen = [], [], False
+    sums_of = [sum_zones(source, mask)["all"] for source, mask in zip(sources, masks, strict=True)]
+    for source, sums, incident in zip(sources, sums_of, _incident(sources, sums_of), strict=True):
         spectrum = zone_spectrum(source, sums, ONSET_EV["C_K"])
         found = unmix(spectrum, references, 0)
+        at = found.species.index("carbonate")
+        seen = seen or bool(found.fraction[at] > detection_limit(found, at))
         problem = Problem(spectrum, ONSET_EV["C_K"])
         problem.solve(references)
         columns = ReferenceColumns(problem.spectrum.energy_eV, problem.kernel, references)
         node = problem.node(columns, found.shift_eV, found.blur_eV, problem.prepare())
-        incident = sums.total if sums.total > 0 else 1.0
         active = (node.amounts > 0) | chosen
         spread = np.linalg.pinv(node.gram[np.ix_(active, active)], hermitian=True)
         inside = chosen[active].astype(float)
         values.append(node.amounts[chosen].sum() / incident)
         errors.append(np.sqrt(inside @ spread @ inside * max(found.reduced_chi2, 1.0)) / incident)
     scale = values[0] if values[0] > 0 else 1.0
-    return np.array(values) / scale, np.array(errors) / scale
+    return np.array(values) / scale, np.array(errors) / scale, seen
+
+
+def _incident(sources: Sequence[Any], sums: Sequence[Any]) -> list[float]:
+    """Electrons of each frame's core loss, on one scale: by its low loss, else by its dose."""
+    if all(item.total > 0 for item in sums):
+        ratios = [source.exposure_ratio for source in sources]
+        scale = ratios if all(ratios) else [1.0] * len(ratios)
+        return [item.total * ratio for item, ratio in zip(sums, scale, strict=True)]
+    return [float(source.header.metadata["dose_e_per_A2"].value) for source in sources]
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
