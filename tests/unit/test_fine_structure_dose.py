@@ -81,7 +81,10 @@ def test_growth_is_told_and_bounds_nothing(tmp_path):
     assert "C K mass grows by 0.2 +- 0.01 per 100 e/A^2" in state.row.note
     content["decays"] = content["decays"][1:]
     path.write_text(json.dumps(content), encoding="utf-8")
-    assert dose_state(header(), path, config()).row.lod == 0.0
+    state = dose_state(header(), path, config())
+    assert state.row.lod == 0.0
+    # Bonds break before mass is lost.
+    assert state.note == "dose not controlled (mass alone was followed)"
 
 
 def test_a_series_that_excludes_no_rate_bounds_nothing(tmp_path):

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from ceiflow.eels.fine_structure.dose import at_zero_dose, decay, middle_doses
-from ceiflow.eels.fine_structure.line_rows import change_rows
+from ceiflow.eels.fine_structure.line_rows import change_rows, line_rows
 from ceiflow.eels.fine_structure.plural import single_scattering
 from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
 from ceiflow.eels.fine_structure.rows import skin_rows
-from ceiflow.eels.fine_structure.valence import Standard, leave_one_out, valence_of
+from ceiflow.eels.fine_structure.valence import (
+    Standard,
+    leave_one_out,
+    load_calibration,
+    valence_of,
+)
 from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
+from ceiflow.phantom import files
 
 STEP = 0.5
 ENERGY = np.arange(450.0, 760.0, STEP)
@@ -101,6 +107,59 @@ def test_valence_between_references():
     assert "outside" in valence_of(20.0, 0.1, 0.1, standards()).reason
     turned = [Standard(s.name, -s.valence, s.lines) for s in standards()]
     assert "does not fall" in valence_of(2.6, 0.1, 0.1, turned).reason
+
+
+def test_two_references_of_one_valence_are_one_level():
+    twice = [*standards(), Standard("d", 2.0, WhiteLines("Mn", ratio=3.6, ratio_sys=0.05))]
+    found = valence_of(np.sqrt(3.6 * 4.0), 0.05, 0.02, twice)
+    assert found.value == pytest.approx(2.0)
+    assert valence_of(2.6, 0.05, 0.02, twice).value == pytest.approx(3.0)
+    assert set(leave_one_out(twice)) == {"a", "b", "c", "d"}
+    ends = [twice[0], twice[3], twice[2]]
+    assert set(leave_one_out(ends)) == {"a", "d"}
+    assert valence_of(2.0, 0.05, 0.02, ends).value == pytest.approx(4.0)
+
+
+def write_reference(path, energy, unit="eV"):
+    background, edge = mn_edge(3.0)
+    if path.suffix == ".csv":
+        np.savetxt(path, np.stack([energy, background + edge], 1), delimiter=",")
+    else:
+        axis = files.Axis("Energy loss", unit, float(energy[0]), float(energy[1] - energy[0]))
+        beam = {
+            "beam_energy_keV": 300.0,
+            "convergence_mrad": 10.0,
+            "collection_mrad": 20.0,
+            "exposure_s": 1.0,
+        }
+        signal = files.Signal((background + edge).astype(np.float32), [axis], "reference", beam, True)
+        files.write(path, signal)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "scale", "why"),
+    [
+        ("kev.csv", "", 1e-3, "Mn L lies outside the range"),
+        ("none.hspy", "", 1.0, "energy axis: found no unit"),
+        ("absent.csv", "", 0.0, "reference"),
+    ],
+)
+def test_an_unfit_reference_is_the_reason_of_valence_alone(tmp_path, name, unit, scale, why):
+    if scale:
+        write_reference(tmp_path / name, ENERGY * scale, unit)
+    write_reference(tmp_path / "good.csv", ENERGY)
+    entries = [
+        {"name": item, "edge": "Mn_L", "path": item, "valence": valence}
+        for item, valence in ((name, 2.0), ("good.csv", 4.0))
+    ]
+    calibration = load_calibration(entries, tmp_path, "Mn")
+    lines = WhiteLines("Mn", ratio=3.0, ratio_se=0.1, ratio_sys=0.1, position_eV=642.0, position_se_eV=0.1)
+    ratio, valence = line_rows("all", lines, calibration, 1, "")
+    assert ratio.status == "identified"
+    assert valence.status == "not_identifiable"
+    assert name in valence.note
+    assert why in valence.note
+    assert change_rows(lines, lines, calibration, "")[2].status == "not_identifiable"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.08])

@@ -12,6 +12,7 @@ import pytest
 from ceiflow.eels.fine_structure.cells import pool_species
 from ceiflow.eels.fine_structure.columns import ReferenceColumns
 from ceiflow.eels.fine_structure.pooling import likelihood_of, pool
+from ceiflow.eels.fine_structure.profile import with_systematic
 from ceiflow.eels.fine_structure.references import load_references
 from ceiflow.eels.fine_structure.rows import unmixing_content
 from ceiflow.eels.fine_structure.unmixing import Spectrum, unmix
@@ -132,3 +133,11 @@ def test_a_claim_takes_the_fit_of_a_cell_and_says_so():
     assert whole["estimate"] == pytest.approx(0.27)
     assert "shares of 6 of 6 cells from one fit to all of a cell's spectra" in whole["reason"]
     assert "placed by its own lines in 12 of 12 acquisitions" in whole["reason"]
+
+
+def test_intervals_hold_the_error_of_the_references():
+    low, high = with_systematic(
+        np.array([0.5, 0.0]), np.array([0.4, 0.0]), np.array([0.6, 0.1]), np.array([0.1, 0.0])
+    )
+    assert low == pytest.approx([0.5 - np.hypot(0.1, 0.196), 0.0])
+    assert high == pytest.approx([0.5 + np.hypot(0.1, 0.196), 0.1])

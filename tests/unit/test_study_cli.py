@@ -81,6 +81,8 @@ def test_examples_in_the_template_are_valid(new, capsys):
     cells = [example_row("cells"), {**example_row("cells"), "cell_id": "normal-1", "condition": "normal"}]
     (new / "config" / "cells.tsv").write_text(sheet_text("cells", cells), encoding="utf-8")
     (new / "config" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (new / "references").mkdir()
+    (new / "references" / "mno2.csv").touch()
     assert main(["check", str(new)]) == 0, capsys.readouterr().out
     assert load_config(config)["claims"][1]["margin"] == 2.0
 

@@ -322,6 +322,18 @@ def test_retrieved_files_stay_inside_the_study(study):
     assert "retrieve.files[5].path: found 'raw/a' again" in found[3]
 
 
+def test_an_absent_reference_is_a_fault_unless_a_rule_makes_it(study):
+    entry = {"name": "MnO", "edge": "Mn_L", "path": "references/mno.csv", "valence": 2}
+    config = {"fine_structure": {"references": [entry]}}
+    (found,) = faults(study, config=config)
+    assert "config/config.yaml: fine_structure.references[1].path" in found
+    assert "references/mno.csv" in found
+    study(config | {"retrieve": {"eels_db": [{"path": "references/mno.csv", "title": "MnO"}]}})
+    (study.folder / "references").mkdir()
+    (study.folder / "references" / "mno.csv").write_text("640 1\n", encoding="utf-8")
+    study(config)
+
+
 def test_absent_raw_files_are_no_fault(study):
     found = study({"retrieve": {"files": [{"path": "raw/a2.dm4", "url": "https://x", "sha256": "0" * 64}]}})
     (study.folder / "raw").mkdir()

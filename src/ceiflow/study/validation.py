@@ -15,6 +15,7 @@ from ceiflow.study.schemas import load_schema
 from ceiflow.study.sheets import Sheet, read_sheet
 
 CONFIG_FILE = "config/config.yaml"
+_REFERENCE_PLACE = "a file, seen from the study folder, or one that `retrieve` makes"
 
 
 @dataclass
@@ -74,6 +75,8 @@ def validate(
     _check_acquisitions(acquisitions, cells)
     faults += [Fault(config_file, *words) for words in check_claims(config.get("claims"), config, cells)]
     faults = [*faults, *cells.faults, *acquisitions.faults]
+    if not faults:
+        faults = [Fault(config_file, *words) for words in _absent_references(config, folder)]
     if faults:
         raise StudyError(dict.fromkeys(faults))
     return Study(config, cells.rows, acquisitions.rows, folder, list(_notes(cells, acquisitions)))
@@ -99,6 +102,15 @@ def absent_files(study: Study) -> Iterator[tuple[str, str, str]]:
             path = row[column]
             if path and not row["exclude"] and path not in retrieved and not (study.folder / path).exists():
                 yield row["acquisition_id"], column, path
+
+
+def _absent_references(config: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Reference spectra that are not there and that no rule makes: they stand for no acquisition alone."""
+    made = {item["path"] for key in ("files", "eels_db") for item in config["retrieve"][key]}
+    for number, item in enumerate(config["fine_structure"]["references"], 1):
+        path = item["path"]
+        if path not in made and not (folder / path).exists():
+            yield f"fine_structure.references[{number}].path", f"no such file {path!r}", _REFERENCE_PLACE
 
 
 def _sheet(config: dict[str, Any], folder: Path, key: str) -> Sheet:

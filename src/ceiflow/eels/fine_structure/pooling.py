@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels.fine_structure.least_squares import non_negative
-from ceiflow.eels.fine_structure.profile import SHARES, VALUES, ends
+from ceiflow.eels.fine_structure.profile import SHARES, VALUES, ends, with_systematic
 
 NODES = 12
 ROUNDS = 40
@@ -141,6 +141,7 @@ def pool(spectra: Sequence[Likelihood]) -> Pooled:
     # Half of the 95 % interval over 1.96: the profile need not be a parabola.
     error = (high - low) / (2 * 1.96)
     limit = np.minimum(np.hypot(upper - fraction, 1.645 * systematic) + fraction, 1.0)
+    low, high = with_systematic(fraction, low, high, systematic)
     return Pooled(species, fraction, error, systematic, low, high, limit, seen, agreement, len(spectra))
 
 

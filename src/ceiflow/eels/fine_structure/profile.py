@@ -75,6 +75,14 @@ def ends(chi2: np.ndarray, temper: float) -> tuple[float, float, float, float]:
     return low, high, upper, float(np.sqrt(max(excess[0], 0.0)))
 
 
+def with_systematic(
+    fraction: np.ndarray, low: np.ndarray, high: np.ndarray, systematic: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of 95 % intervals of counts and references: what either adds to a side, in quadrature."""
+    below, above = (np.hypot(end - fraction, 1.96 * systematic) for end in (low, high))
+    return np.clip(fraction - below, 0.0, 1.0), np.clip(fraction + above, 0.0, 1.0)
+
+
 def _crossing(excess: np.ndarray, values: np.ndarray, level: float) -> float:
     """Where the profile first rises above `level`, on square-root scale, in which it is straight."""
     above = np.flatnonzero(excess > level)

@@ -82,15 +82,22 @@ def read_spectrum(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     SignalError
-        It cannot be read, or holds no energy axis.
+        It cannot be read, holds no energy axis, or numbers that are none.
     """
     path = Path(path)
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return _read_text(path)
+    energy, data = (_read_text if path.suffix.lower() in (".csv", ".tsv", ".txt") else _read_signal)(path)
+    if not (np.isfinite(energy).all() and np.isfinite(data).all()):
+        raise SignalError(str(path), "reference", "NaN or infinity", "numbers")
+    return energy, data
+
+
+def _read_signal(path: Path) -> tuple[np.ndarray, np.ndarray]:
     from ceiflow.signals import read_signal
     from ceiflow.signals.layout import as_spectra
 
     spectra = as_spectra(read_signal(path, "core_loss"))
+    if spectra.energy_scale_eV is None or spectra.energy_offset_eV is None:
+        raise SignalError(str(path), "energy axis", "no unit", "eV, meV or keV")
     data = np.asarray(spectra.data[...], dtype=np.float64).reshape(-1, np.shape(spectra.data)[-1]).sum(0)
     energy = spectra.energy_offset_eV + spectra.energy_scale_eV * np.arange(data.size)
     return energy, data

@@ -78,7 +78,7 @@ def species_rows(
         lod = detection_limit(found, i)
         note = join(general, partner_note(found, i))
         if name == "carbonate" and before[0] != 1.0:
-            note = join(zero_dose_note(value, error, before), note)
+            note = join(zero_dose_note(value, float(np.hypot(error, systematic)), before), note)
         interval = f"95 % interval {found.low[i]:.2f} to {found.high[i]:.2f}"
         if value > lod:
             rows.append(

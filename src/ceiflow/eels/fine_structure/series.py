@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -103,7 +104,7 @@ def _from_series(acquisition: str, content: dict[str, Any]) -> DoseState:
         )
         row = Measurement("all", name, share, error, n=frames, note=join(note, _grown(content)))
         most = f" (at most {end / fastest['low']:.2g})" if fastest["low"] else ""
-        return DoseState(row, _note(share) + most, content)
+        return DoseState(row, _mass_alone(content) or _note(share) + most, content)
     # What grows beyond its error has no lower end.
     slowest = min((item["low"] for item in content["decays"] if item["low"] is not None), default=np.inf)
     if not slowest > 0:
@@ -111,7 +112,14 @@ def _from_series(acquisition: str, content: dict[str, Any]) -> DoseState:
         return DoseState(row, NOT_CONTROLLED, content)
     limit = end / slowest
     row = bounded("all", name, limit, frames, join("nothing fades along the series", _grown(content)))
-    return DoseState(row, _note(limit), content)
+    return DoseState(row, _mass_alone(content) or _note(limit), content)
+
+
+def _mass_alone(content: Mapping[str, Any]) -> str:
+    """Bonds break before mass is lost: a series that followed no line says nothing of the fine structure."""
+    if any(item["name"] == CARBONATE for item in content["decays"]):
+        return ""
+    return f"{NOT_CONTROLLED} (mass alone was followed)"
 
 
 def _grown(content: Mapping[str, Any]) -> str:
@@ -219,8 +227,12 @@ def quantities(sources: Sequence[Any], folder: Path = Path(".")) -> dict[str, tu
         errors = np.array([fit.areal_density[element][1] for fit in fits])
         if np.isfinite(values).all() and np.all(values.max() > DETECTION_SIGMA * errors):
             result[f"{element} K mass"] = values, errors
+    references = []
     if not any(reason_of(item, "C", "C_K") for item in sources):
-        references = load_references(sources[0].config["fine_structure"]["references"], folder)
+        # An unfit reference is named in the rows of every frame.
+        with contextlib.suppress(SignalError):
+            references = load_references(sources[0].config["fine_structure"]["references"], folder)
+    if references:
         values, errors, seen = _carbonate(sources, masks, references)
         # A line that no frame shows, errors of references included, cannot be seen to fade.
         if seen:

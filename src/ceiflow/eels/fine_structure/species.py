@@ -19,6 +19,7 @@ from ceiflow.eels.fine_structure.unmixing import Spectrum, Unmixing, unmix
 from ceiflow.eels.fine_structure.white_lines import LINES_EV, WhiteLines, white_lines
 from ceiflow.eels.source import Source
 from ceiflow.eels.zones import ZoneSums
+from ceiflow.errors import SignalError
 from ceiflow.study import seed_for
 from ceiflow.study.measurements import Measurement
 
@@ -38,29 +39,35 @@ class SpeciesJob:
     content: dict[str, Any]
     seed: int
 
-    def references(self, edge: str) -> list[Reference]:
-        """The configuration's measured standards, and templates."""
-        return load_references(self.source.config["fine_structure"]["references"], self.folder, edge)
+    def references(self, edge: str, reason: str) -> tuple[list[Reference], str]:
+        """The configuration's measured standards, and templates; none, and why, where one is unfit."""
+        if reason:
+            return [], reason
+        try:
+            entries = self.source.config["fine_structure"]["references"]
+            return load_references(entries, self.folder, edge), ""
+        except SignalError as error:
+            return [], f"reference: {error}"
 
     def carbon(self) -> tuple[list[Measurement], dict[str, Unmixing], list[Reference]]:
         """Rows, results by zone, and the references of C K."""
-        reason = reason_of(self.source, "C", "C_K")
-        references = self.references("C_K") if not reason else []
+        references, reason = self.references("C_K", reason_of(self.source, "C", "C_K"))
         before = self.state.carbonate_before(self.source.header.acquisition_id)
         rows, found = self._zones("carbon", "C_K", reason, references, before)
         return rows, found, references
 
     def oxygen(self) -> list[Measurement]:
         """Rows of O K."""
-        reason = reason_of(self.source, "O", "O_K")
-        return self._zones("oxygen", "O_K", reason, self.references("O_K") if not reason else [])[0]
+        references, reason = self.references("O_K", reason_of(self.source, "O", "O_K"))
+        return self._zones("oxygen", "O_K", reason, references)[0]
 
     def lithium(self) -> list[Measurement]:
         """Rows of Li K, which the low loss holds, where no metal forbids it."""
         allowed = "Li_K" in self.source.config["fine_structure"]["edges"]
         reason = "" if allowed else "Li_K is not among fine_structure.edges"
         reason = reason or lithium.range_reason(self.source)
-        return self._zones("lithium", "Li_K", reason, self.references("Li_K") if not reason else [])[0]
+        references, reason = self.references("Li_K", reason)
+        return self._zones("lithium", "Li_K", reason, references)[0]
 
     def _zones(
         self,

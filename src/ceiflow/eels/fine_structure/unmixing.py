@@ -100,7 +100,8 @@ class Unmixing:
     ----------
     species : list of str
     fraction, se_stat, se_sys, low, high : (s,) array
-        Shares of the edge's atoms; errors; ends of the 95 % interval by profile likelihood.
+        Shares of the edge's atoms; errors; ends of the 95 % interval by profile likelihood, with the error of
+        the references.
     limit : (s,) array
         Upper end of the one-sided 95 % interval, systematic error included.
     correlation : (s, s) array
@@ -331,7 +332,7 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
     """
     from ceiflow.eels.fine_structure.checks import misfit, missing_structure
     from ceiflow.eels.fine_structure.pooling import content_of
-    from ceiflow.eels.fine_structure.profile import profile_intervals
+    from ceiflow.eels.fine_structure.profile import profile_intervals, with_systematic
 
     references = list(references)
     problem = Problem(spectrum, ONSET_EV[edge])
@@ -365,8 +366,7 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
         fraction,
         se,
         drawn,
-        low,
-        high,
+        *with_systematic(fraction, low, high, drawn),
         np.minimum(np.hypot(upper - fraction, 1.645 * drawn) + fraction, 1.0),
         correlation,
         sys_covariance,

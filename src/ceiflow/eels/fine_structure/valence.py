@@ -18,6 +18,7 @@ from ceiflow.eels.densities import DETECTION_SIGMA
 from ceiflow.eels.fine_structure.line_templates import TemplateCalibration, line_templates
 from ceiflow.eels.fine_structure.references import read_spectrum
 from ceiflow.eels.fine_structure.white_lines import WhiteLines, white_lines
+from ceiflow.errors import SignalError
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,14 @@ class Valence:
     limit: float = np.nan
 
 
-Calibration = Sequence[Standard] | TemplateCalibration
+@dataclass(frozen=True)
+class Unfit:
+    """Measured references of which one cannot be used: no valence, and no template in their place."""
+
+    reason: str
+
+
+Calibration = Sequence[Standard] | TemplateCalibration | Unfit
 # Two-sided 95 % and one-sided 95 % of a normal error.
 TWO_SIDED, ONE_SIDED = 1.96, 1.645
 
@@ -51,7 +59,10 @@ def load_calibration(entries: Sequence[Mapping[str, Any]], folder: Path, element
 
     A single measured reference then tells the templates which of their calibrations are left.
     """
-    measured = load_standards(entries, folder, element)
+    try:
+        measured = load_standards(entries, folder, element)
+    except SignalError as error:
+        return Unfit(f"reference: {error}")
     if len({item.valence for item in measured}) > 1:
         return measured
     told = [
@@ -71,19 +82,28 @@ def calibration_content(calibration: Calibration) -> dict[str, Any]:
         ]  # fmt: skip
         standards = {name: [valence, ratio] for name, valence, ratio, _ in calibration.measured}
         return {"standards": standards, "line_templates": shipped}
-    return {"standards": {item.name: [item.valence, item.lines.ratio] for item in calibration}}
+    standards = [] if isinstance(calibration, Unfit) else calibration
+    return {"standards": {item.name: [item.valence, item.lines.ratio] for item in standards}}
 
 
 def load_standards(entries: Sequence[Mapping[str, Any]], folder: Path, element: str) -> list[Standard]:
-    """The configuration's references of one metal, extracted; those that hold no lines are left out."""
+    """The configuration's references of one metal, extracted.
+
+    Raises
+    ------
+    SignalError
+        One cannot be read, or holds no L3 and L2 of the metal.
+    """
     found = []
     for entry in entries:
         if entry["edge"] != f"{element}_L" or entry.get("valence") is None:
             continue
         energy, counts = read_spectrum(Path(folder) / entry["path"])
         lines = reference_lines(energy, counts, element)
-        if lines.known:
-            found.append(Standard(str(entry["name"]), float(entry["valence"]), lines))
+        if not lines.known:
+            ends = f"{lines.reason} ({energy[0]:g} to {energy[-1]:g} eV)"
+            raise SignalError(str(entry["path"]), "reference", ends, f"L3 and L2 of {element}")
+        found.append(Standard(str(entry["name"]), float(entry["valence"]), lines))
     return sorted(found, key=lambda item: item.valence)
 
 
@@ -123,11 +143,12 @@ def valence_of(ratio: float, ratio_se: float, ratio_sys: float, standards: Calib
     """
     if isinstance(standards, TemplateCalibration):
         return _by_templates(ratio, ratio_se, ratio_sys, standards)
+    if isinstance(standards, Unfit):
+        return Valence(reason=standards.reason)
     metal = standards[0].lines.element if standards else ""
     if len({item.valence for item in standards}) < 2:
         return Valence(reason="no references of two known valences (fine_structure.references)")
-    valences = np.array([item.valence for item in standards])
-    logs = np.log([item.lines.ratio for item in standards])
+    valences, logs = _levels(standards)
     order = np.argsort(logs)
     if np.any(np.diff(valences[order]) >= 0):
         return Valence(reason=f"L3/L2 of the {metal} references does not fall with valence: no calibration")
@@ -248,14 +269,23 @@ def leave_one_out(standards: Sequence[Standard]) -> dict[str, float]:
     if len(standards) < 3:
         return errors
     for item in standards:
-        rest = [other for other in standards if other is not item]
-        logs = np.log([other.lines.ratio for other in rest])
+        valences, logs = _levels([other for other in standards if other is not item])
+        if valences.size < 2:
+            continue
         order = np.argsort(logs)
-        valences = np.array([other.valence for other in rest])[order]
+        valences = valences[order]
         errors[item.name] = float(
             _interpolate(np.log(item.lines.ratio), logs[order], valences)[0] - item.valence
         )
     return errors
+
+
+def _levels(standards: Sequence[Standard]) -> tuple[np.ndarray, np.ndarray]:
+    """Valences that there are references of, each once, and the mean ln(L3/L2) of those."""
+    each = np.array([item.valence for item in standards])
+    logs = np.log([item.lines.ratio for item in standards])
+    valences = np.unique(each)
+    return valences, np.array([logs[each == valence].mean() for valence in valences])
 
 
 def _interpolate(log_ratio: float, logs: np.ndarray, valences: np.ndarray) -> tuple[float, float]:
