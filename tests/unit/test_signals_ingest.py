@@ -9,8 +9,8 @@ import signals_makers as make
 from ceiflow import signals
 from ceiflow.errors import SignalError
 from ceiflow.signals import store
+from ceiflow.signals.blocks import iter_blocks
 from ceiflow.signals.formats import sha256
-from ceiflow.signals.store import iter_blocks
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ceiflow.signals import store
+from ceiflow.signals.blocks import iter_blocks
 from ceiflow.study.metadata import Value
 
 METADATA = {"beam_energy_keV": Value(200.0, "file"), "dose_e_per_A2": Value(None, "missing")}
@@ -79,7 +80,7 @@ def test_same_calls_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("block_bytes", [1, 50, 300, 10_000])
 def test_blocks_are_bounded_and_seen_once(tmp_path, block_bytes):
-    seen = [block for _, block in store.iter_blocks(cube(), block_bytes)]
+    seen = [block for _, block in iter_blocks(cube(), block_bytes)]
     write(tmp_path / "a.h5", block_bytes=block_bytes)
     assert max(block.nbytes for block in seen) <= max(block_bytes, 4)
     assert sum(block.size for block in seen) == cube().size

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceiflow.layer import profile as _p
-from ceiflow.layer.batch import THICKNESS, Fit
+from ceiflow.layer.batch import THICKNESS, Fit, linear_columns
 from ceiflow.layer.profile import Species
 
 FloatArray = NDArray[np.float64]
@@ -34,6 +34,9 @@ REFERENCE_RELATIVE_SD = 0.25
 THIN_BLURS = 4.0
 #: The logarithm of the amplitude is then looked at in such steps, so far about the fit and dense matter.
 LOG_STEP, LOG_REACH, FARTHEST_LOG = 0.2, 1.0, 3.0
+
+#: A film behind the particle loses less than this share of its counts where the particle is.
+LEAST_DROP = 0.5
 
 
 @dataclass(frozen=True)
@@ -275,3 +278,25 @@ def densest(species: list[Species]) -> float:
     """Filling beyond which an excess is a Fresnel fringe: in one map alone, that of the particle itself."""
     both = [item.dense_ratio for item in species if item.particle and item.in_layer and item.dense_ratio]
     return 1.0 / min(both) if both else np.inf
+
+
+def filled_view(bare: Fit, species: list[Species]) -> str:
+    """Why there may be a layer thicker than what is in view; empty if there is none.
+
+    A film behind the particle is there inside as well as outside. What stands outside alone, up to the end
+    of the view, is a layer whose outer edge is not seen, or something beside the particle.
+    """
+    step = _p.particle_step(bare, species)
+    columns = linear_columns(np.array([item.particle for item in species]))
+    for item, where in zip(species, columns, strict=True):
+        if item.particle or not item.dense_ratio or step <= 0:
+            continue
+        outside, change = bare.local[0, where]
+        error = float(np.sqrt(bare.covariance[0, where.start + 1, where.start + 1]))
+        enough = outside > _p.LEAST_FILLING * item.dense_ratio * step
+        if enough and change < -LEAST_DROP * outside and change < -5 * error:
+            return (
+                f"{item.name} stands outside the surface up to the end of the view: a layer thicker than "
+                "what is in view, or a film beside the particle"
+            )
+    return ""

@@ -13,6 +13,7 @@ from ceiflow.layer.amplitude import (
     Amplitude,
     against_matter,
     densest,
+    filled_view,
     filling,
     fillings,
     look,
@@ -20,9 +21,16 @@ from ceiflow.layer.amplitude import (
     relative_error,
     settled,
 )
-from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit, linear_columns
+from ceiflow.layer.batch import THICKNESS, X_IN, Batch, Fit
 from ceiflow.layer.mixed import mean_thickness, mixed_segments
-from ceiflow.layer.null import detection_floor_nm, null_std, undecided, why_blind
+from ceiflow.layer.null import (
+    detection_limits,
+    inflation_of,
+    limits_above,
+    null_std,
+    undecided,
+    why_blind,
+)
 from ceiflow.layer.profile import Profile, Species
 from ceiflow.layer.scan import mean_and_std
 from ceiflow.layer.starts import half_width
@@ -38,10 +46,6 @@ SHAPE_PIXELS = 0.03
 MOST_JOINT = 60
 #: The covered segments are settled when fewer than this share of them change.
 SETTLED = 0.02
-#: Segments from which on a median over them is worth more than their sum.
-SEVERAL = 4
-#: A film behind the particle loses less than this share of its counts where the particle is.
-LEAST_DROP = 0.5
 NO_AMPLITUDE = (
     "no layer material stands out, and the counts that a layer would give are not known: no detection limit"
 )
@@ -154,11 +158,11 @@ def estimate(
             notes.append(why)
     if result is None:
         amplitude = reference_amplitude(particle or bare, species)
-        filled = _filled_view(bare, species)
+        filled = filled_view(bare, species)
         if np.any(amplitude > 0) and not filled:
             source = "reference"
             result = _p.fit_segments(kind, batch, bare, amplitude, pixel_nm, limits)
-            some = result.thickness > _limits(kind, batch, result, pixel_nm, detection_sigma)
+            some = result.thickness > detection_limits(kind, batch, result, pixel_nm, detection_sigma)
             if some.any() and not some.all():
                 # Short patches are lost in the mean of a long bare surface: their own mean is tried.
                 part = _p.pool(
@@ -187,28 +191,6 @@ def _shaped(kind: str, batch: Batch, half_nm: float | None) -> Batch:
     return replace(batch, radius=np.full(len(batch.x), half_nm)) if kind == "tilted" else batch
 
 
-def _filled_view(bare: Fit, species: list[Species]) -> str:
-    """Why there may be a layer thicker than what is in view; empty if there is none.
-
-    A film behind the particle is there inside as well as outside. What stands outside alone, up to the end
-    of the view, is a layer whose outer edge is not seen, or something beside the particle.
-    """
-    step = _p.particle_step(bare, species)
-    columns = linear_columns(np.array([item.particle for item in species]))
-    for item, where in zip(species, columns, strict=True):
-        if item.particle or not item.dense_ratio or step <= 0:
-            continue
-        outside, change = bare.local[0, where]
-        error = float(np.sqrt(bare.covariance[0, where.start + 1, where.start + 1]))
-        enough = outside > _p.LEAST_FILLING * item.dense_ratio * step
-        if enough and change < -LEAST_DROP * outside and change < -5 * error:
-            return (
-                f"{item.name} stands outside the surface up to the end of the view: a layer thicker than "
-                "what is in view, or a film beside the particle"
-            )
-    return ""
-
-
 def _of(which: NDArray[np.bool_], segment: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Pixels of the segments that are chosen."""
     return (segment >= 0) & which[np.maximum(segment, 0)]
@@ -233,7 +215,7 @@ def _from_profile(
                 lambda fit, part=part: _p.fit_jointly(kind, part, fit, (), pixel_nm, limits, blurs),
                 joint,
                 held[1],
-                _inflation(joint),
+                inflation_of(joint),
             )
         taken = None if particle is None else settled(joint, particle, species, looked)
         if taken is None and not _p.amplitude_quality(joint) < _p.AMPLITUDE_RELATIVE_SD:
@@ -254,7 +236,7 @@ def _from_profile(
         everywhere = _p.fit_segments(kind, batch, replace(joint, blur=blur), amplitude, pixel_nm, limits)
         everywhere.shared_names = joint.shared_names
         everywhere.shared_covariance = joint.shared_covariance if taken is None else taken.shared_covariance
-        limit = _limits(kind, batch, everywhere, pixel_nm, detection_sigma)
+        limit = detection_limits(kind, batch, everywhere, pixel_nm, detection_sigma)
         now = everywhere.thickness > limit
         if not now.any():
             return None, None, "no segment's excess is above the detection limit"
@@ -294,35 +276,13 @@ def _sensitivity(kind, batch: Batch, fitted: Fit) -> FloatArray:
     ).sensitivity
 
 
-def _limits(kind, batch, fitted, pixel_nm, detection_sigma):
-    null = _inflation(fitted) * null_std(kind, batch, fitted)
-    return _above(null, fitted, pixel_nm, detection_sigma)
-
-
-def _above(null: FloatArray, fitted: Fit, pixel_nm: float, detection_sigma: float) -> FloatArray:
-    """Detection limit, from the standard deviation of a bare segment."""
-    return np.maximum(detection_sigma * null, detection_floor_nm(pixel_nm, fitted.blur))
-
-
-def _inflation(fitted: Fit) -> float:
-    """Factor on standard deviations where the model does not describe the data within its noise.
-
-    With several segments it is the median's: one that holds the end of a bare run fits badly, and says
-    nothing of the others.
-    """
-    dof = fitted.n_data - fitted.local.shape[1]
-    if len(dof) < SEVERAL:
-        return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof.sum()))) if dof.sum() > 0 else 1.0
-    return float(np.sqrt(max(1.0, np.median(fitted.chi2 / np.maximum(dof, 1.0)))))
-
-
 def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, notes):
     pixel_nm, detection_sigma, max_thickness_nm = limits_nm
     source, taken = origin
-    inflation = _inflation(fitted)
+    inflation = inflation_of(fitted)
     null = inflation * null_std(kind, batch, fitted)
     known = source != "none"
-    lod = _above(null, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
+    lod = limits_above(null, fitted, pixel_nm, detection_sigma) if known else np.full(len(batch.x), np.nan)
     own = np.hypot(inflation * fitted.own_std(), SHAPE_PIXELS * pixel_nm)
     if batch.outer is not None and known:
         span = (-max_thickness_nm / 2, max_thickness_nm)
@@ -355,7 +315,7 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
         lod, thickness = np.where(out, np.nan, lod), np.where(out, np.nan, fitted.thickness)
         present = ~out & (thickness > lod)
     if known and blind.any():
-        counted = _above(null / inflation, fitted, pixel_nm, detection_sigma)[blind] < max_thickness_nm
+        counted = limits_above(null / inflation, fitted, pixel_nm, detection_sigma)[blind] < max_thickness_nm
         notes.append(
             f"{int(blind.sum())} of {len(blind)} segments say nothing: {why_blind(counted, inflation)}"
         )

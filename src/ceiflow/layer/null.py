@@ -21,6 +21,9 @@ ROUNDED = float(np.log(120.0) / 23)
 #: blur (one standard deviation), or of a pixel, is as well explained by an edge of slightly different shape.
 FLOOR_PIXELS, FLOOR_BLURS = 0.25, 0.25
 
+#: Segments from which on a median over them is worth more than their sum.
+SEVERAL = 4
+
 
 def null_std(kind: str, batch: Batch, fitted: Fit) -> FloatArray:
     """Standard deviation of each segment's thickness if its true thickness were zero.
@@ -115,3 +118,28 @@ def why_blind(counted: NDArray[np.bool_], inflation: float) -> str:
     if not np.all(counted):
         return "too few counts"
     return f"no kernel describes the edge (chi2 per degree of freedom {inflation**2:.3g})"
+
+
+def detection_limits(
+    kind: str, batch: Batch, fitted: Fit, pixel_nm: float, detection_sigma: float
+) -> FloatArray:
+    """Detection limit of every segment."""
+    null = inflation_of(fitted) * null_std(kind, batch, fitted)
+    return limits_above(null, fitted, pixel_nm, detection_sigma)
+
+
+def limits_above(null: FloatArray, fitted: Fit, pixel_nm: float, detection_sigma: float) -> FloatArray:
+    """Detection limit, from the standard deviation of a bare segment."""
+    return np.maximum(detection_sigma * null, detection_floor_nm(pixel_nm, fitted.blur))
+
+
+def inflation_of(fitted: Fit) -> float:
+    """Factor on standard deviations where the model does not describe the data within its noise.
+
+    With several segments it is the median's: one that holds the end of a bare run fits badly, and says
+    nothing of the others.
+    """
+    dof = fitted.n_data - fitted.local.shape[1]
+    if len(dof) < SEVERAL:
+        return float(np.sqrt(max(1.0, fitted.chi2.sum() / dof.sum()))) if dof.sum() > 0 else 1.0
+    return float(np.sqrt(max(1.0, np.median(fitted.chi2 / np.maximum(dof, 1.0)))))

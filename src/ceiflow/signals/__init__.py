@@ -11,7 +11,7 @@ _HOME = {
     "canonical_dtype": "store",
     "carry_header": "store",
     "create_h5": "store",
-    "iter_blocks": "store",
+    "iter_blocks": "blocks",
     "open_signal": "store",
     "read_header": "store",
     "write_failed": "store",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ceiflow.errors import SignalError
-from ceiflow.signals.store import BLOCK_BYTES, iter_blocks
+from ceiflow.signals.blocks import BLOCK_BYTES, iter_blocks
 
 # A border row or column goes when this share of it is not finite, up to this share of the frame.
 _BORDER_SHARE = 0.5

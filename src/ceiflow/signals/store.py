@@ -19,12 +19,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ceiflow.signals.blocks import BLOCK_BYTES, iter_blocks
 from ceiflow.study.metadata import Value, from_json, to_json
 
 SCHEMA = "ceiflow-signal-1"
 SPECTRUM_ROLES = ("core_loss", "low_loss")
 ROLES = (*SPECTRUM_ROLES, "adf", "image")
-BLOCK_BYTES = 64 * 2**20
 _HEADER = ("schema", "acquisition_id", "modality", "status", "reason", "metadata", "source", "warnings")
 
 
@@ -251,53 +251,6 @@ def read_dead(path: str | Path) -> np.ndarray | None:
     """(rows, columns) bool array of pixels without a measurement (their counts are 0), or None."""
     with h5py.File(path, "r") as file:
         return file["dead"][()].astype(bool) if "dead" in file else None
-
-
-def iter_blocks(data: Any, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """Read an array (numpy, memory map, dask or `LazyArray`) region by region.
-
-    Yields
-    ------
-    region : tuple of slice
-        One for each axis; together they cover every element once.
-    block : array
-        What stands there, at most `block_bytes` large.
-    """
-    for region in _regions(data, block_bytes):
-        block = data[region]
-        yield (
-            region,
-            np.asarray(block.compute(scheduler="synchronous") if hasattr(block, "compute") else block),
-        )
-
-
-def _regions(data: Any, block_bytes: int) -> Iterator[tuple[slice, ...]]:
-    """Regions that together cover `data`: its own chunks where it has any, cut where they are too large.
-
-    A compressed chunk is then read once, in whichever order the file keeps its axes.
-    """
-    chunks = getattr(data, "chunks", None) or tuple((length,) for length in data.shape)
-    for index in np.ndindex(*(len(lengths) for lengths in chunks)):
-        starts = [sum(lengths[:i]) for lengths, i in zip(chunks, index, strict=True)]
-        shape = [lengths[i] for lengths, i in zip(chunks, index, strict=True)]
-        steps = _block_shape(shape, data.dtype.itemsize, block_bytes)
-        counts = [-(-length // step) for length, step in zip(shape, steps, strict=True)]
-        for part in np.ndindex(*counts):
-            yield tuple(
-                slice(start + i * step, start + min((i + 1) * step, length))
-                for start, i, step, length in zip(starts, part, steps, shape, strict=True)
-            )
-
-
-def _block_shape(shape: Sequence[int], itemsize: int, block_bytes: int) -> list[int]:
-    """Largest block of at most `block_bytes`, cut along the leading axes first."""
-    steps = list(shape)
-    for axis in range(len(steps)):
-        others = int(np.prod(steps[axis + 1 :], dtype=np.int64)) * itemsize
-        steps[axis] = min(shape[axis], max(1, block_bytes // max(others, 1)))
-        if steps[axis] * others <= block_bytes:
-            break
-    return steps
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from ceiflow.eels.fine_structure.least_squares import non_negative
-from ceiflow.eels.fine_structure.profile import SHARES, VALUES, ends, with_systematic
+from ceiflow.eels.fine_structure.profile import (
+    SHARES,
+    VALUES,
+    Shares,
+    ends,
+    upper_with_systematic,
+    with_systematic,
+)
 
 NODES = 12
 ROUNDS = 40
@@ -58,20 +65,12 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Pooled:
-    """Shares of a cell by one fit: as an unmixing has them, and how well its spectra agree.
+class Pooled(Shares):
+    """Shares of a cell by one fit, and how well its spectra agree.
 
     `agreement` is the probability of spectra that differ by as much, were their shares the same.
     """
 
-    species: list[str]
-    fraction: np.ndarray
-    se_stat: np.ndarray
-    se_sys: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    limit: np.ndarray
-    seen_sigma: np.ndarray
     agreement: float
     spectra: int
 
@@ -140,7 +139,7 @@ def pool(spectra: Sequence[Likelihood]) -> Pooled:
     systematic = np.array([np.mean([item.systematic[name] for item in spectra]) for name in species])
     # Half of the 95 % interval over 1.96: the profile need not be a parabola.
     error = (high - low) / (2 * 1.96)
-    limit = np.minimum(np.hypot(upper - fraction, 1.645 * systematic) + fraction, 1.0)
+    limit = upper_with_systematic(fraction, upper, systematic)
     low, high = with_systematic(fraction, low, high, systematic)
     return Pooled(species, fraction, error, systematic, low, high, limit, seen, agreement, len(spectra))
 

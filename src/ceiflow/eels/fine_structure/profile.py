@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,37 @@ TWO_SIDED, ONE_SIDED = 3.841, 2.706
 NODES = 12
 SHARES = (0.25, 0.5, 0.75)
 VALUES = np.concatenate([np.linspace(0.0, 0.1, 6), np.linspace(0.14, 0.86, 19), np.linspace(0.9, 0.98, 5)])
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What an edge is made of, by one spectrum or by several.
+
+    Parameters
+    ----------
+    species : list of str
+    fraction, se_stat, se_sys, low, high : (s,) array
+        Shares of the edge's atoms; errors; ends of the 95 % interval by profile likelihood, with the error of
+        the references.
+    limit : (s,) array
+        Upper end of the one-sided 95 % interval, systematic error included.
+    seen_sigma : (s,) array
+        By how many standard deviations the fit is worse without the species (statistical).
+    """
+
+    species: list[str]
+    fraction: np.ndarray
+    se_stat: np.ndarray
+    se_sys: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    limit: np.ndarray
+    seen_sigma: np.ndarray
+
+
+def upper_with_systematic(fraction: np.ndarray, upper: np.ndarray, se_sys: np.ndarray) -> np.ndarray:
+    """Upper ends of one-sided 95 % intervals, with a systematic error added; no share is above 1."""
+    return np.minimum(np.hypot(upper - fraction, 1.645 * se_sys) + fraction, 1.0)
 
 
 def profile_intervals(

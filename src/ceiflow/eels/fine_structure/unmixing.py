@@ -16,6 +16,7 @@ import numpy as np
 
 from ceiflow.eels.fine_structure.columns import ReferenceColumns
 from ceiflow.eels.fine_structure.least_squares import non_negative
+from ceiflow.eels.fine_structure.profile import Shares, upper_with_systematic, with_systematic
 from ceiflow.eels.fine_structure.references import ONSET_EV, Reference
 
 BELOW_EV, ABOVE_EV = 34.0, 50.0
@@ -92,24 +93,16 @@ class Node:
     stretch_eV: float = 1.0
 
 
-@dataclass
-class Unmixing:
-    """What an edge is made of.
+@dataclass(frozen=True)
+class Unmixing(Shares):
+    """What one spectrum's edge is made of.
 
     Parameters
     ----------
-    species : list of str
-    fraction, se_stat, se_sys, low, high : (s,) array
-        Shares of the edge's atoms; errors; ends of the 95 % interval by profile likelihood, with the error of
-        the references.
-    limit : (s,) array
-        Upper end of the one-sided 95 % interval, systematic error included.
     correlation : (s, s) array
         Of the statistical errors of the fractions.
     sys_covariance : (s, s) array
         Of their systematic errors.
-    seen_sigma : (s,) array
-        By how many standard deviations the fit is worse without the species (statistical).
     shift_eV, shift_se_eV, blur_eV : float
         By how much the axis stands too high at this edge, after the fit.
     total, total_se : float
@@ -128,16 +121,8 @@ class Unmixing:
         How well the axis was known before the fit.
     """
 
-    species: list[str]
-    fraction: np.ndarray
-    se_stat: np.ndarray
-    se_sys: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    limit: np.ndarray
     correlation: np.ndarray
     sys_covariance: np.ndarray
-    seen_sigma: np.ndarray
     shift_eV: float
     shift_se_eV: float
     blur_eV: float
@@ -332,7 +317,7 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
     """
     from ceiflow.eels.fine_structure.checks import misfit, missing_structure
     from ceiflow.eels.fine_structure.pooling import content_of
-    from ceiflow.eels.fine_structure.profile import profile_intervals, with_systematic
+    from ceiflow.eels.fine_structure.profile import profile_intervals
 
     references = list(references)
     problem = Problem(spectrum, ONSET_EV[edge])
@@ -367,10 +352,10 @@ def unmix(spectrum: Spectrum, references: Sequence[Reference], seed: int, edge: 
         se,
         drawn,
         *with_systematic(fraction, low, high, drawn),
-        np.minimum(np.hypot(upper - fraction, 1.645 * drawn) + fraction, 1.0),
+        upper_with_systematic(fraction, upper, drawn),
+        seen,
         correlation,
         sys_covariance,
-        seen,
         shift,
         shift_se,
         best.blur_eV,
