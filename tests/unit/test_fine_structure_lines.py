@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from ceiflow.eels.fine_structure import measure
 from ceiflow.eels.fine_structure.dose import at_zero_dose, decay, middle_doses
 from ceiflow.eels.fine_structure.line_rows import change_rows, line_rows
 from ceiflow.eels.fine_structure.plural import single_scattering
 from ceiflow.eels.fine_structure.prepeak import oxygen_prepeak
-from ceiflow.eels.fine_structure.rows import skin_rows
+from ceiflow.eels.fine_structure.rows import all_reduced, skin_rows
 from ceiflow.eels.fine_structure.valence import (
     Standard,
     leave_one_out,
@@ -162,6 +165,30 @@ def test_an_unfit_reference_is_the_reason_of_valence_alone(tmp_path, name, unit,
     assert change_rows(lines, lines, calibration, "")[2].status == "not_identifiable"
 
 
+@pytest.mark.parametrize("skin", [2.0, 6.0, 12.0])
+def test_depth_of_a_skin_that_is_deeper_than_eight_pixels(monkeypatch, skin):
+    """Pixels of 0.5 nm, 20 deep: a skin of 6 nm has neither its end nor a bulk within the first eight."""
+    distance = -np.broadcast_to(np.arange(0.25, 20.0, 0.5), (4, 40))
+
+    def lines(_, own, *__):
+        share = float(np.mean(own < skin))
+        ratio, at = 2.0 + 2.0 * share, 643.5 - 3.0 * share
+        return WhiteLines("Mn", ratio, 0.1, 0.1, at, 0.05)
+
+    class Depths(np.ndarray):
+        n = 1
+
+    monkeypatch.setattr(measure, "lines_of", lines)
+    monkeypatch.setattr(
+        measure, "sum_zones", lambda _, masks: {key: (-distance[m]).view(Depths) for key, m in masks.items()}
+    )
+    core = SimpleNamespace(pixel_size_nm=0.5)
+    config = {"fine_structure": {"references": []}}
+    profile = measure.valence_profile(SimpleNamespace(core=core, elements=["Mn"]), distance, config, (0, "a"))
+    row = skin_rows(profile, "")[0]
+    assert (row.status, row.value) == ("identified", pytest.approx(skin))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.08])
 def test_prepeak(share):
     rise = 0.5 + np.arctan((ENERGY - 536.0) / 0.4) / np.pi
@@ -213,6 +240,13 @@ def test_skin_by_either_measure_and_valence_of_the_surface_minus_the_bulk():
     reduced = [shell(1.0, 641.8, 2.8), shell(3.0, 642.0, 2.7), shell(5.0, 642.8, 2.6)]
     row = skin_rows([*reduced, shell(7.0, 643.0, 2.0), bulk], "")[0]
     assert (row.status, row.value) == ("identified", 6.0)
+    deeper = skin_rows([*reduced, bulk], "")[0]
+    assert (deeper.status, deeper.value) == ("not_identifiable", None)
+    assert "to 6 nm at least" in deeper.note
+    weak = shell(7.0, 642.0, 2.6) | {"reason": "too weak"}
+    assert skin_rows([*reduced, weak, bulk], "")[0].status == "not_identifiable"
+    assert all_reduced([*reduced, bulk])
+    assert not all_reduced([*reduced, shell(7.0, 643.0, 2.0), bulk])
     assert skin_rows([shell(1.0, 643.0, 2.1), shell(3.0, 643.0, 2.0), bulk], "")[0].status == "bounded"
 
     standards = [

@@ -41,6 +41,8 @@ from ceiflow.study.measurements import Measurement
 
 C_ONSET_EV, O_ONSET_EV = ONSET_EV["C_K"], ONSET_EV["O_K"]
 METAL_EDGES = {"Mn": "Mn_L", "Co": "Co_L", "Ni": "Ni_L"}
+# So many shells are looked at below the surface.
+SHELLS = 8
 CARBON_ZONES, PARTICLE_ZONES = ("layer", "all"), ("particle", "surface")
 
 
@@ -254,23 +256,44 @@ def valence_profile(
 ) -> list[dict[str, Any]]:
     """Mn L3/L2, the position of L3 and the valence in shells below the surface, from outside in.
 
-    Shells are of one pixel's width, or twice that where lines do not stand out.
+    Shells are of one pixel's width, eight of them; of twice or four times that where all those are reduced,
+    and the last quarter of the way inwards is left to the bulk.
     """
     pixel = source.core.pixel_size_nm
     if pixel is None or "Mn" not in source.elements or not np.isfinite(distance_nm).any():
         return []
-    deepest = float(min(-np.nanmin(distance_nm), 8 * pixel))
-    borders = np.arange(0.0, deepest + 1e-9, pixel)
+    inside = float(-np.nanmin(distance_nm))
+    standards = load_calibration(config["fine_structure"]["references"], folder, "Mn")
+    profile: list[dict[str, Any]] = []
+    for width in (pixel, 2 * pixel, 4 * pixel):
+        deepest = inside if width == pixel else 0.75 * inside // width * width
+        masks = shells(distance_nm, width, min(deepest, SHELLS * width))
+        if len(masks) >= 3:
+            profile = _shell_lines(source, distance_nm, masks, standards, names)
+        if not table.all_reduced(profile):
+            break
+    return profile
+
+
+def shells(distance_nm: np.ndarray, width_nm: float, deepest_nm: float) -> dict[str, np.ndarray]:
+    """Masks of shells below the surface by their number, and of the `bulk` below them; none that is empty."""
+    borders = np.arange(0.0, deepest_nm + 1e-9, width_nm)
     with np.errstate(invalid="ignore"):
         masks = {
             str(i): (distance_nm < -low) & (distance_nm >= -high)
             for i, (low, high) in enumerate(pairwise(borders))
         }
-        masks["bulk"] = distance_nm < -deepest
-    masks = {key: mask for key, mask in masks.items() if mask.any()}
-    if len(masks) < 3:
-        return []
-    standards = load_calibration(config["fine_structure"]["references"], folder, "Mn")
+        masks["bulk"] = distance_nm < -deepest_nm
+    return {key: mask for key, mask in masks.items() if mask.any()}
+
+
+def _shell_lines(
+    source: Source,
+    distance_nm: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    standards: Calibration,
+    names: tuple[int, str],
+) -> list[dict[str, Any]]:
     profile = []
     for key, own in sum_zones(source, masks).items():
         found = lines_of(source, own, "Mn", (*names, "shell", key))

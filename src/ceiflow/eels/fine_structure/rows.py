@@ -278,20 +278,31 @@ def skin_rows(profile: Sequence[Mapping[str, Any]], dose: str) -> list[Measureme
     if bulk is None or not shells or shells[0]["reason"]:
         return [not_identifiable("surface", endpoint, "Mn L is too weak at the surface or in the bulk")]
     width = 2 * shells[0]["depth_nm"]
-    depth, reduced = 0.0, 0
-    for item in shells:
-        if item["reason"]:
-            break
-        if not _is_reduced(item, bulk):
-            break
-        reduced += 1
-        depth += width
+    reduced = _reduced(shells, bulk)
+    depth = reduced * width
     note = join("by L3/L2 and the position of L3 of Mn in shells below the surface", dose)
     if not reduced:
         return [bounded("surface", endpoint, width, len(shells), note)]
+    if reduced == len(shells) or shells[reduced]["reason"]:
+        why = f"reduced from the surface to {depth:.3g} nm at least, as deep as shells can be told"
+        return [not_identifiable("surface", endpoint, join(why, note))]
     return [
         Measurement("surface", endpoint, depth, width / np.sqrt(12), None, width, n=len(shells), note=note)
     ]
+
+
+def all_reduced(profile: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every shell is reduced: then the bulk that they are held against may be reduced in part too."""
+    bulk = next((item for item in profile if item["bulk"] and not item["reason"]), None)
+    shells = [item for item in profile if not item["bulk"]]
+    return bulk is not None and bool(shells) and _reduced(shells, bulk) == len(shells)
+
+
+def _reduced(shells: Sequence[Mapping[str, Any]], bulk: Mapping[str, Any]) -> int:
+    """How many shells from the surface inwards are reduced, without a gap."""
+    return next(
+        (i for i, item in enumerate(shells) if item["reason"] or not _is_reduced(item, bulk)), len(shells)
+    )
 
 
 def _is_reduced(shell: Mapping[str, Any], bulk: Mapping[str, Any]) -> bool:
