@@ -80,7 +80,7 @@ def measure_one(image, settings: dict, folder: Path, bare=(), modality: str = "h
         write_header(file, Header("simulated", modality, metadata=values))
         file["image/data"] = image
     outputs = {name: folder / name for name in ("layer", "overlay", "measurements", "summary")}
-    measure_image(signal, outputs, {"acquisition_id": "simulated"}, load_config({}), list(bare))
+    measure_image(signal, outputs, load_config({}), list(bare))
     read = {"summary": json.loads(outputs["summary"].read_text())}
     for name in ("layer", "measurements"):
         with open(outputs[name], encoding="utf-8", newline="") as handle:

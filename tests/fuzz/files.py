@@ -107,21 +107,20 @@ def follow(signal: Path, folder: Path, modality: str) -> str:
     from ceiflow.errors import SignalError
 
     config = load_config({"eels": {"elements": ["C", "O", "Mn"]}, "layer": {"particle_elements": ["Mn"]}})
-    row = {"acquisition_id": "a", "modality": modality}
-    names = ("maps", "layer", "spectra", "measurements", "summary", "overlay")
+    names = ("maps", "layer", "spectra", "measurements", "summary", "overlay", "fine_structure")
     out = {name: folder / f"{name}.out" for name in names}
     calibrated, edges, fit = folder / "calibrated.h5", folder / "edges.h5", folder / "fit.h5"
     try:
         if modality in ("hrtem", "tem", "adf"):
-            layer.measure_image(signal, [], out, row, config)
+            layer.measure_image(signal, out, config)
             return ""
         eels.calibrate(signal, calibrated, config)
         eels.edges([signal], edges, config)
         if modality == "eels_spectrum":
-            eels.measure_spectrum(calibrated, edges, out, row, config)
+            eels.measure_spectrum(calibrated, edges, out, config)
             return ""
         eels.quantify(calibrated, edges, fit, config)
-        layer.measure_spectrum_image(calibrated, fit, edges, out, row, config)
+        layer.measure_spectrum_image(calibrated, fit, edges, out, config)
     except SignalError:
         return ""
     return ""

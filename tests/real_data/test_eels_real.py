@@ -227,14 +227,14 @@ def manganite(tmp_path_factory):
 
 @pytest.mark.real_data
 def test_the_pair_of_exspy(manganite, tmp_path):
-    paths, acquisition = manganite
+    paths, _ = manganite
     core = open_signal(paths["calibrated"], "core_loss")
     assert peak(core.energy_eV, core.read()[0, 0], 637, 648) == pytest.approx(642.5, abs=1.5)
     record = record_of(paths)
     assert 4 < record["energy_offset_eV"] < 11
     assert not record["fine_structure_ready"]
     outputs = {name: tmp_path / name for name in ("spectra", "measurements", "summary")}
-    eels.measure_spectrum(paths["calibrated"], paths["edges"], outputs, acquisition, CONFIG)
+    eels.measure_spectrum(paths["calibrated"], paths["edges"], outputs, CONFIG)
     rows = [line.split("\t") for line in outputs["measurements"].read_text().splitlines()]
     table = {row[1]: dict(zip(rows[0], row, strict=True)) for row in rows[1:]}
     assert float(table["thickness_over_mfp"]["value"]) == pytest.approx(0.5, abs=0.05)

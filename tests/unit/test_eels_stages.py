@@ -277,7 +277,7 @@ def test_single_spectrum(study, tmp_path):
     signal = write(tmp_path / "s.h5", image, beam, modality="eels_spectrum")
     eels.calibrate(signal, tmp_path / "c.h5", CONFIG)
     outputs = {name: tmp_path / name for name in ("spectra", "measurements", "summary")}
-    eels.measure_spectrum(tmp_path / "c.h5", study["edges"], outputs, {"acquisition_id": "s"}, CONFIG)
+    eels.measure_spectrum(tmp_path / "c.h5", study["edges"], outputs, CONFIG)
     rows = outputs["measurements"].read_text().splitlines()
     names = {line.split("\t")[1] for line in rows[1:]}
     sums = {name for name in names if "_and_" in name}  # of species that cannot be told apart

@@ -26,7 +26,7 @@ def measured(folder, image, **settings):
         write_header(file, Header("slab", "hrtem", metadata=values))
         file["image/data"] = image
     outputs = {name: folder / name for name in ("layer", "overlay", "measurements", "summary")}
-    measure_image(folder / "signal.h5", outputs, {"acquisition_id": "slab"}, load_config({}))
+    measure_image(folder / "signal.h5", outputs, load_config({}))
     table = np.genfromtxt(outputs["layer"], delimiter="\t", skip_header=1, dtype=str, ndmin=2)
     columns = {
         name: np.array([float(x) if x else np.nan for x in table[:, LAYER_COLUMNS.index(name)]])

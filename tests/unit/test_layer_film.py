@@ -34,9 +34,7 @@ def measured(folder, film_nm, seed):
     config = load_config({})
     names = recorded.fitted(folder, lengths, materials, recorded.beam(DOSE), seed, rng, config)
     outputs = {key: folder / value for key, value in OUTPUTS.items()}
-    measure_spectrum_image(
-        names["calibrated"], names["fit"], names["edges"], outputs, {"acquisition_id": "film"}, config
-    )
+    measure_spectrum_image(names["calibrated"], names["fit"], names["edges"], outputs, config)
     with open(outputs["measurements"], encoding="utf-8", newline="") as handle:
         rows = {(row["zone"], row["endpoint"]): row for row in csv.DictReader(handle, delimiter="\t")}
     truth = float(surface_in_view(scene, SHAPE, PIXEL_NM)["thickness_nm"].mean())

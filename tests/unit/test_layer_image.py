@@ -175,7 +175,7 @@ def test_rim_in_brightness(tmp_path, modality, defocus, thickness):
         file["image/data"] = image
     names = {"layer": "layer.tsv", "overlay": "overlay.h5", "measurements": "m.tsv", "summary": "s.json"}
     outputs = {key: tmp_path / name for key, name in names.items()}
-    measure_image(tmp_path / "signal.h5", outputs, {"acquisition_id": "i1"}, load_config({}))
+    measure_image(tmp_path / "signal.h5", outputs, load_config({}))
     with open(outputs["measurements"], encoding="utf-8", newline="") as handle:
         rows = {row["endpoint"]: row for row in csv.DictReader(handle, delimiter="\t")}
     assert set(rows) == set(endpoints(modality))

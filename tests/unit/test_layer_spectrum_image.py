@@ -90,7 +90,7 @@ def run(tmp_path, monkeypatch):
         names |= {"fine_structure": "fine_structure.json"}
         outputs = {key: folder / value for key, value in names.items()}
         seen.clear()
-        measure_spectrum_image(fit, fit, fit, outputs, {"acquisition_id": "a1"}, load_config({}))
+        measure_spectrum_image(fit, fit, fit, outputs, load_config({}))
         read = {}
         for key in ("measurements", "layer"):
             with open(outputs[key], encoding="utf-8", newline="") as handle:

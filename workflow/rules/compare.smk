@@ -11,6 +11,8 @@ rule collect_measurements:
     output:
         measurements="<results>/tables/measurements.tsv",
         acquisitions="<results>/tables/acquisitions.tsv",
+        # For the provenance, which would else go through all summaries once more.
+        sources="<results>/study/sources.json",
     log:
         "<logs>/collect_measurements/study.log",
     benchmark:
@@ -21,7 +23,7 @@ rule collect_measurements:
     resources:
         mem_mb=by_attempt(1000),  # tables of thousands of acquisitions
     params:
-        code=code_of("collect_measurements", "ceiflow.statistics"),
+        code=code_of("collect_measurements", "ceiflow.statistics", "ceiflow.study.provenance"),
     script:
         "../scripts/collect_measurements.py"
 
@@ -31,7 +33,7 @@ rule aggregate_cells:
     input:
         measurements="<results>/tables/measurements.tsv",
         cells=config["cells"],
-        maps=collect("<results>/eels/{acquisition}/maps.h5", acquisition=MAPS),
+        maps=collect("<results>/eels/{name}/maps.h5", name=MAPS),
     output:
         cells="<results>/tables/cells.tsv",
         heterogeneity="<results>/tables/heterogeneity.tsv",
@@ -54,7 +56,7 @@ rule aggregate_cells:
 rule pool_species:
     """Species of every cell by one fit to all of its spectra, for the claims."""
     input:
-        contents=collect("<results>/eels/{acquisition}/fine_structure.json", acquisition=MAPS + SPECTRA),
+        contents=collect("<results>/eels/{name}/fine_structure.json", name=MAPS + SPECTRA),
     output:
         pooled="<results>/tables/pooled.tsv",
     log:

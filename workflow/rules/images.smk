@@ -5,7 +5,7 @@ rule measure_image:
     """The layer along the particle's contour, with its detection limit."""
     input:
         signal="<results>/signals/{acquisition}.h5",
-        pristine=pristine_images,
+        pristine=pristine_images if ANY_PRISTINE else [],
     output:
         layer="<results>/images/{acquisition}/layer.tsv",
         overlay="<results>/images/{acquisition}/overlay.h5",
@@ -21,7 +21,6 @@ rule measure_image:
     resources:
         mem_mb=by_attempt(2500),  # a few Fourier transforms of a 4096 x 4096 image
     params:
-        acquisition=identity,
         config=sections("images", "layer", "statistics", "strict"),
         code=code_of("measure_image", "ceiflow.layer", "ceiflow.images"),
     script:

@@ -17,8 +17,7 @@ rule ingest:
     resources:
         mem_mb=by_attempt(2500),  # `reading.memory_MB` and the program
     params:
-        acquisition=sheet_row,
-        stamps=raw_stamps,
+        recorded=recorded,
         folder=FOLDER.as_posix(),
         config=sections("microscope", "reading", "strict"),
         code=code_of("ingest", "ceiflow.signals"),

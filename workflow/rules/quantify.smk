@@ -41,7 +41,7 @@ rule calibrate:
 rule list_settings:
     """Microscope settings that occur; many ask for the cross-sections, and each goes over the inputs of that job."""
     input:
-        signals=collect("<results>/signals/{acquisition}.h5", acquisition=MAPS + SPECTRA),
+        signals=collect("<results>/signals/{name}.h5", name=MAPS + SPECTRA),
     output:
         settings="<results>/study/settings.json",
     log:
@@ -140,7 +140,7 @@ rule measure_spectrum_image:
         edges=ancient("<results>/study/edges.h5"),
         gosh=GOSH,
         fit="<results>/eels/{acquisition}/fit.h5",
-        dose=dose_file,
+        dose=dose_file if ANY_SERIES else [],
         references=REFERENCES,
     output:
         maps="<results>/eels/{acquisition}/maps.h5",
@@ -159,7 +159,6 @@ rule measure_spectrum_image:
     resources:
         mem_mb=by_attempt(2000),  # zone spectra are summed by blocks
     params:
-        acquisition=identity,
         folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector", "layer", "statistics", "strict"),
         code=code_of("measure_spectrum_image", "ceiflow.layer", "ceiflow.eels"),
@@ -195,7 +194,7 @@ rule measure_spectrum:
         signal="<results>/calibrated/{acquisition}.h5",
         edges=ancient("<results>/study/edges.h5"),
         gosh=GOSH,
-        dose=dose_file,
+        dose=dose_file if ANY_SERIES else [],
         references=REFERENCES,
     output:
         spectra="<results>/eels/{acquisition}/spectra.tsv",
@@ -214,7 +213,6 @@ rule measure_spectrum:
     resources:
         mem_mb=by_attempt(1000),  # one spectrum
     params:
-        acquisition=identity,
         folder=str(FOLDER),
         config=sections("eels", "fine_structure", "detector", "statistics", "strict"),
         code=code_of("measure_spectrum", "ceiflow.eels"),

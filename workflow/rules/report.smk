@@ -114,7 +114,7 @@ rule plot_panels:
 rule record_provenance:
     """The configuration that ran, versions, inputs and seeds."""
     input:
-        summaries=measured("summary.json"),
+        sources="<results>/study/sources.json",
     output:
         config="<results>/study/config.yaml",
         provenance="<results>/study/provenance.json",
@@ -273,7 +273,8 @@ rule write_manifest:
     resources:
         mem_mb=by_attempt(200),  # read in pieces
     params:
-        drawn=[path.removeprefix("<results>/") for path in drawn({*ACQUISITIONS})],  # made for the cells' pages
+        # Made for the cells' pages. A tuple: Snakemake looks for wildcards in every text of a list.
+        drawn=tuple(path.removeprefix("<results>/") for path in drawn({*ACQUISITIONS})),
         code=code_of("write_manifest", "ceiflow.study"),
     script:
         "../scripts/write_manifest.py"

@@ -5,6 +5,7 @@ from ceiflow.jobs import run_job
 
 def collect_measurements(input, output, params):
     from ceiflow import statistics
+    from ceiflow.study.provenance import write_sources
 
     statistics.collect(
         input.summaries,
@@ -14,6 +15,7 @@ def collect_measurements(input, output, params):
         output.measurements,
         output.acquisitions,
     )
+    write_sources(output.sources, input.summaries)
 
 
 run_job(snakemake, collect_measurements)

@@ -10,7 +10,7 @@ def measure_image(input, output, params):
 
     outputs = {name: Path(path) for name, path in output.items()}
     pristine = [Path(summary) for summary in input.pristine]
-    layer.measure_image(Path(input.signal), outputs, params.acquisition, params.config, pristine)
+    layer.measure_image(Path(input.signal), outputs, params.config, pristine)
 
 
 run_stage(snakemake, measure_image)

@@ -11,7 +11,7 @@ def measure_spectrum(input, output, params):
     outputs = {name: Path(path) for name, path in output.items()}
     dose = Path(input.dose) if input.dose else None
     files = Path(input.signal), Path(input.edges), outputs
-    eels.measure_spectrum(*files, params.acquisition, params.config, dose, Path(params.folder))
+    eels.measure_spectrum(*files, params.config, dose, Path(params.folder))
 
 
 run_stage(snakemake, measure_spectrum)

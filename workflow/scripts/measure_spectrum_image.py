@@ -11,7 +11,7 @@ def measure_spectrum_image(input, output, params):
     outputs = {name: Path(path) for name, path in output.items()}
     dose = Path(input.dose) if input.dose else None
     files = Path(input.signal), Path(input.fit), Path(input.edges), outputs
-    layer.measure_spectrum_image(*files, params.acquisition, params.config, dose, Path(params.folder))
+    layer.measure_spectrum_image(*files, params.config, dose, Path(params.folder))
 
 
 run_stage(snakemake, measure_spectrum_image)

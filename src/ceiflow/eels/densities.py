@@ -12,13 +12,15 @@ from ceiflow.eels.source import Source
 DETECTION_SIGMA = 3.29
 
 
-def quantities(source: Source, fits: PixelFits) -> dict[str, np.ndarray]:
+def quantities(source: Source, fits: PixelFits, where: slice | None = None) -> dict[str, np.ndarray]:
     """Maps of one number a pixel and element.
 
     Parameters
     ----------
     source : Source
     fits : PixelFits
+    where : slice
+        The pixels that are asked for, all of them by default: large images are gone through by blocks.
 
     Returns
     -------
@@ -28,14 +30,17 @@ def quantities(source: Source, fits: PixelFits) -> dict[str, np.ndarray]:
         where it cannot be told: too thick, an element below nothing by more than its detection limit (then
         something is in the spectrum that the model lacks), no angles, no exposures.
     """
+    where = slice(None) if where is None else where
+    fits = fits.part(where)
     with np.errstate(divide="ignore", invalid="ignore"):
-        electrons = np.full(source.pixels, np.nan)
+        electrons = np.full(len(fits.theta), np.nan)
         low_noise: np.ndarray | float = 0.0
         density = fits.theta / electrons[:, None]
         if not source.density_reason():
-            electrons = np.where(source.low.total > 0, source.low.total, np.nan) * source.exposure_ratio
+            total = source.low.total[where]
+            electrons = np.where(total > 0, total, np.nan) * source.exposure_ratio
             density = fits.theta / electrons[:, None]
-            low_noise = density**2 * (source.noise.gain / source.low.total)[:, None]
+            low_noise = density**2 * (source.noise.gain / total)[:, None]
         density_std = np.sqrt((fits.theta_std / electrons[:, None]) ** 2 + low_noise)
         limit = DETECTION_SIGMA * fits.theta_zero_std / electrons[:, None]
         sums = fits.theta.sum(1, keepdims=True)
@@ -60,7 +65,7 @@ def too_thick(source: Source, fits: PixelFits) -> np.ndarray:
     """(p,) bool array: pixels whose plural scattering cannot be corrected."""
     limit = source.config["eels"].get("max_thickness_over_mfp")
     if limit is None:
-        return np.zeros(source.pixels, bool)
+        return np.zeros(fits.thickness.size, bool)
     with np.errstate(invalid="ignore"):
         return fits.thickness > float(limit)
 

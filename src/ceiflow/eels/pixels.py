@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -48,6 +48,10 @@ class PixelFits:
     thickness: np.ndarray
     group: np.ndarray
     pair_covariance: np.ndarray
+
+    def part(self, where: slice) -> PixelFits:
+        """Those of some pixels, without copies."""
+        return PixelFits(**{field.name: getattr(self, field.name)[where] for field in fields(self)})
 
 
 def _shape(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ceiflow.eels.pixels import PixelFits
 
 FIT_SCHEMA = "ceiflow-fit-1"
+# Of so many pixels all quantities are in memory at once.
+BLOCK_PIXELS = 2**18
 
 
 def edges(signals: Sequence[Path], output: Path, config: Mapping[str, Any]) -> None:
@@ -110,7 +112,12 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
     ):
         values[~source.live] = np.nan
     with create_h5(output) as file:
-        _write_elements(file, "", source, quantities(source, fits), shape)
+        step = max(BLOCK_PIXELS // shape[1], 1) * shape[1]
+        for first in range(0, source.pixels, step):
+            where = slice(first, min(first + step, source.pixels))
+            _write_elements(file, "", source, quantities(source, fits, where), shape, where)
+        # Bins are made by the amplitudes and their errors alone.
+        fits.counts = fits.counts_std = fits.theta_zero_std = np.empty((0, 0))
         # The thickness of one low loss is no pixel's.
         one_for_all = source.low is not None and source.low.shared and source.pixels > 1
         thickness = np.full(source.pixels, np.nan) if one_for_all else fits.thickness
@@ -157,15 +164,24 @@ def same_design(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> dic
 
 
 def _write_elements(
-    file: h5py.File, folder: str, source: Source, maps: Mapping[str, np.ndarray], shape: tuple[int, int]
+    file: h5py.File,
+    folder: str,
+    source: Source,
+    maps: Mapping[str, np.ndarray],
+    shape: tuple[int, int],
+    where: slice,
 ) -> None:
-    """Maps of every chosen element; those that are not in view are NaN."""
+    """Some pixels, whole rows, of the maps of every chosen element; those that are not in view are NaN."""
+    rows = slice(where.start // shape[1], where.stop // shape[1])
     for element in source.config["eels"]["elements"]:
         for name, values in maps.items():
-            data = np.full(shape, np.nan, np.float32)
+            data = np.full(where.stop - where.start, np.nan, np.float32)
             if element in source.elements:
-                data = values[:, source.elements.index(element)].reshape(shape)
-            _write_map(file, f"{folder}{name}/{element}", data)
+                data = values[:, source.elements.index(element)].astype(np.float32)
+            path = f"{folder}{name}/{element}"
+            if path not in file:
+                file.create_dataset(path, shape, np.float32, track_times=False)
+            file[path][rows] = data.reshape(-1, shape[1])
 
 
 def _write_bins(file: h5py.File, source: Source, fits: PixelFits) -> None:
@@ -183,7 +199,7 @@ def _write_bins(file: h5py.File, source: Source, fits: PixelFits) -> None:
     for name, values in bins.values.items():
         spread = np.full((source.pixels, values.shape[1]), np.nan, np.float32)
         spread[inside] = values[bins.label[inside]]
-        _write_elements(file, "binned/", source, {name: spread}, shape)
+        _write_elements(file, "binned/", source, {name: spread}, shape, slice(0, source.pixels))
 
 
 def _write_map(file: h5py.File, name: str, values: np.ndarray) -> None:
@@ -207,7 +223,6 @@ def measure_spectrum(
     calibrated: Path,
     edges: Path,
     outputs: Mapping[str, Path],
-    acquisition: Mapping[str, Any],
     config: Mapping[str, Any],
     dose: Path | None = None,
     folder: Path = Path("."),
@@ -219,8 +234,6 @@ def measure_spectrum(
     calibrated, edges : Path
     outputs : mapping of {"spectra", "measurements", "summary", "fine_structure"} to Path
         Those that are given are written.
-    acquisition : mapping
-        Its row of the sheet.
     config : mapping
     dose : Path, optional
         What `dose_series` left for the region.

@@ -277,14 +277,15 @@ def species_map(maps_h5: str | Path, species: str = "carbonate") -> Figure:
     """Share of one species over the map and its standard deviation; grey where it cannot be told."""
     import h5py
 
+    from ceiflow.figures.maps import step_of, zone_outlines
+
     if not mapped(maps_h5, species):
         return style.nothing(f"No map of {species}: the carbon edge is not known well enough.")
     names = [f"carbon_fraction/{species}", f"carbon_fraction_std/{species}"]
     with h5py.File(maps_h5, "r") as file:
-        value, error = (file[name][()] for name in names)
-        zone = file["zone"][()]
-        pixel = float(file.attrs["pixel_size_nm"])
-    from ceiflow.figures.maps import zone_outlines
+        step = step_of(file["zone"].shape)
+        value, error, zone = (file[name][()][::step, ::step].copy() for name in (*names, "zone"))
+        pixel = float(file.attrs["pixel_size_nm"]) * step
 
     error = np.where(np.isfinite(value), error, np.nan)
     figure = style.new_figure(style.TWO_COLUMNS_MM, 62.0)

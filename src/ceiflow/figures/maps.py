@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from ceiflow.figures import style
 from ceiflow.figures.tables import by_number, figures3
 
 LAYER, PARTICLE, EXCLUDED = 1, 2, 255
+# Of larger maps every second, third ... row and column is drawn, which is still more than a page resolves.
+LARGEST_SIDE = 1024
 
 
 @dataclass
 class Maps:
-    """What the figures need of a `maps.h5`: arrays [row, column], empty where the file has none."""
+    """What the figures need of a `maps.h5`: arrays [row, column], empty where the file has none.
+
+    Of large maps it is every `step`-th row and column; `pixel_size_nm` is that of the file.
+    """
 
     acquisition_id: str
     pixel_size_nm: float | None
@@ -31,10 +37,17 @@ class Maps:
     thickness: np.ndarray | None = None
     total: np.ndarray | None = None
     attributes: dict = field(default_factory=dict)
+    full_shape: tuple[int, int] = (1, 1)
+    step: int = 1
+
+    @property
+    def drawn_size_nm(self) -> float | None:
+        """Between the rows that are here."""
+        return None if self.pixel_size_nm is None else self.pixel_size_nm * self.step
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
+        """(rows, columns) that are here; `full_shape` is that of the file."""
         arrays = [*self.values.values(), self.zone, self.thickness]
         return next((a.shape for a in arrays if a is not None), (1, 1))
 
@@ -50,10 +63,12 @@ def read_maps(path: str | Path) -> Maps:
     import h5py
 
     with h5py.File(path, "r") as file:
-        densities = _group(file, "areal_density")
+        full_shape = next((item.shape for item in _datasets(file)), (1, 1))
+        step = step_of(full_shape)
+        densities = _group(file, "areal_density", step)
         has_density = any(np.isfinite(array).any() for array in densities.values())
         kind, unit = ("areal_density", "nm⁻²") if has_density else ("counts", "counts")
-        values = densities if has_density else _group(file, "counts")
+        values = densities if has_density else _group(file, "counts", step)
         size = file.attrs.get("pixel_size_nm")
         return Maps(
             acquisition_id=str(file.attrs.get("acquisition_id", "")),
@@ -62,21 +77,35 @@ def read_maps(path: str | Path) -> Maps:
             kind=kind,
             unit=unit,
             values=values,
-            errors=_group(file, f"{kind}_std"),
-            zone=_dataset(file, "zone"),
-            distance_nm=_dataset(file, "distance_nm"),
-            thickness=_dataset(file, "thickness_over_mfp"),
-            total=_dataset(file, "total_counts"),
+            errors=_group(file, f"{kind}_std", step),
+            zone=_dataset(file, "zone", step),
+            distance_nm=_dataset(file, "distance_nm", step),
+            thickness=_dataset(file, "thickness_over_mfp", step),
+            total=_dataset(file, "total_counts", step),
             attributes={key: file.attrs[key] for key in sorted(file.attrs)},
+            full_shape=full_shape,
+            step=step,
         )
 
 
-def _group(file, name: str) -> dict[str, np.ndarray]:
-    return {key: item[...] for key, item in file[name].items()} if name in file else {}
+def step_of(shape: tuple[int, int]) -> int:
+    """Every how many rows and columns of a map are drawn."""
+    return -(-max(shape) // LARGEST_SIDE)
 
 
-def _dataset(file, name: str) -> np.ndarray | None:
-    return file[name][...] if name in file else None
+def _datasets(file) -> Iterator:
+    """Maps of an open file, any of which tells the shape of all."""
+    for item in file.values():
+        yield from (item,) if hasattr(item, "shape") else _datasets(item)
+
+
+def _group(file, name: str, step: int) -> dict[str, np.ndarray]:
+    return {key: _dataset(file[name], key, step) for key in file[name]} if name in file else {}
+
+
+def _dataset(file, name: str, step: int) -> np.ndarray | None:
+    # Read whole and copied in part: the file is packed, and would be unpacked for every row.
+    return file[name][...][::step, ::step].copy() if name in file else None
 
 
 def grid(count: int, shape: tuple[int, int], width_mm: float, most: int = 6) -> tuple[int, int, float]:
@@ -142,7 +171,7 @@ def element_maps(maps_h5: str | Path) -> Figure:
         zone_outlines(axes, maps.zone)
         axes.set_title(name)
         if index == 0:
-            style.scale_bar(axes, maps.pixel_size_nm, shape)
+            style.scale_bar(axes, maps.drawn_size_nm, shape)
         style.colour_bar(figure, shown, axes, label, style.extend(values, low, high))
     return style.describe(figure, _words(maps, panels))
 
@@ -151,7 +180,7 @@ def _line_scan(maps: Maps, panels: list) -> Figure:
     figure = style.new_figure(style.TWO_COLUMNS_MM, 10.0 + 20.0 * len(panels))
     grid_axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
     length = max(maps.shape)
-    x = np.arange(length) * (maps.pixel_size_nm or 1.0)
+    x = np.arange(length) * (maps.drawn_size_nm or 1.0)
     for index, (axes, (name, values, label)) in enumerate(zip(grid_axes, panels, strict=True)):
         colour = style.element_colour(name, index)
         error = maps.errors.get(name)
@@ -168,9 +197,10 @@ def _words(maps: Maps, panels: list) -> str:
     ranges = "; ".join(
         f"{name} {np.nanpercentile(v, 1):.3g} to {np.nanpercentile(v, 99):.3g}" for name, v, _ in panels
     )
-    rows, columns = maps.shape
+    rows, columns = maps.full_shape
     size = f"{maps.pixel_size_nm:.3g} nm pixels" if maps.pixel_size_nm else "pixel size unknown"
     where = f"{maps.acquisition_id}, {columns} by {rows} pixels, {size}"
+    where += f" of which one in {maps.step} by {maps.step} is drawn" if maps.step > 1 else ""
     inside = [
         _zone_words(maps, panels, code, name) for code, name in ((LAYER, "layer"), (PARTICLE, "particle"))
     ]

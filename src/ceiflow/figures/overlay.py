@@ -221,7 +221,12 @@ def layer_overlay_eels(maps_h5: str | Path, layer_tsv: Table) -> Figure:
     if image is None or min(image.shape) < 2:
         return style.nothing("There is no image to draw the surface into.")
     return _overlay(
-        image, maps.pixel_size_nm, rows(layer_tsv), lambda x: x, maps.acquisition_id, "Spectrum image"
+        image,
+        maps.drawn_size_nm,
+        rows(layer_tsv),
+        lambda x: x / maps.step,
+        maps.acquisition_id,
+        "Spectrum image",
     )
 
 

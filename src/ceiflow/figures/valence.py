@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ceiflow.figures import style
-from ceiflow.figures.maps import zone_outlines
+from ceiflow.figures.maps import step_of, zone_outlines
 
 METALS = ("Mn", "Co", "Ni")
 
@@ -33,13 +33,15 @@ def line_maps(maps_h5: str | Path) -> Figure:
         return style.nothing("White lines of Mn, Co and Ni do not stand above their detection limit.")
     names = ("l3_l2_ratio", "valence", "l3_position")
     with h5py.File(maps_h5, "r") as file:
-        zone, pixel = file["zone"][()], float(file.attrs["pixel_size_nm"])
+        step = step_of(file["zone"].shape)
+        thin = np.s_[::step, ::step]
+        zone, pixel = file["zone"][()][thin].copy(), float(file.attrs["pixel_size_nm"]) * step
         found = {}
         for name in names:
             unit = "_eV" if name == "l3_position" else ""
             paths = [f"{name}{end}{unit}/{metal}" for end in ("", "_std")]
             if all(path in file for path in paths):
-                found[name] = [file[path][()] for path in paths]
+                found[name] = [file[path][()][thin].copy() for path in paths]
     titles = {"l3_l2_ratio": f"{metal} L₃/L₂", "valence": f"{metal} valence"}
     if "l3_position" in found:
         middle = float(np.nanmedian(found["l3_position"][0]))

@@ -10,7 +10,6 @@ def measure_spectrum_image(
     fit: Path,
     edges: Path,
     outputs: dict[str, Path],
-    acquisition: dict,
     config: dict,
     dose: Path | None = None,
     folder: Path = Path(),
@@ -18,13 +17,11 @@ def measure_spectrum_image(
     """Measure the layer in one spectrum image; see `ceiflow.layer.spectrum_image`."""
     from ceiflow.layer.spectrum_image import measure_spectrum_image as measure
 
-    measure(calibrated, fit, edges, outputs, acquisition, config, dose, folder)
+    measure(calibrated, fit, edges, outputs, config, dose, folder)
 
 
-def measure_image(
-    signal: Path, outputs: dict[str, Path], acquisition: dict, config: dict, pristine: list[Path] = ()
-) -> None:
+def measure_image(signal: Path, outputs: dict[str, Path], config: dict, pristine: list[Path] = ()) -> None:
     """Measure the layer in one image; see `ceiflow.layer.image`."""
     from ceiflow.layer.image import measure_image as measure
 
-    measure(signal, outputs, acquisition, config, pristine)
+    measure(signal, outputs, config, pristine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,43 +39,67 @@ class FitMaps:
     """The maps of one fitted spectrum image; every array is (rows, columns)."""
 
     header: Header
-    counts: dict[str, FloatArray]
-    counts_std: dict[str, FloatArray]
-    areal: dict[str, FloatArray]
-    areal_std: dict[str, FloatArray]
-    fraction: dict[str, FloatArray]
+    counts: Mapping[str, FloatArray]
+    counts_std: Mapping[str, FloatArray]
+    areal: Mapping[str, FloatArray]
+    areal_std: Mapping[str, FloatArray]
+    fraction: Mapping[str, FloatArray]
     single: dict[str, FloatArray]
     identifiable: dict[str, str] = field(default_factory=dict)
-    lod: dict[str, FloatArray] = field(default_factory=dict)
+    lod: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int]:
-        return next(iter({**self.counts, **self.single}.values())).shape
+        return next(iter((self.single or self.counts).values())).shape
+
+
+class FileMaps(Mapping[str, FloatArray]):
+    """The maps of one group of a file, each read whenever it is asked for.
+
+    All maps of a large image at once would take more memory than all else.
+    """
+
+    def __init__(self, path: Path, group: str):
+        import h5py
+
+        self.path, self.group = path, group
+        with h5py.File(path, "r") as file:
+            self.names = list(file[group]) if group in file else []
+
+    def __getitem__(self, name: str) -> FloatArray:
+        import h5py
+
+        if name not in self.names:
+            raise KeyError(name)
+        with h5py.File(self.path, "r") as file:
+            return np.asarray(file[self.group][name][()], dtype=float)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def read_fit(path: Path) -> FitMaps:
-    """Read fit.h5."""
+    """Read fit.h5; maps of elements stay in the file until they are asked for."""
     import h5py
 
     from ceiflow.signals.store import read_header
 
     names = ("counts", "counts_std", "areal_density", "areal_density_std", "atomic_fraction")
+    groups = [FileMaps(path, name) for name in names]
     with h5py.File(path, "r") as file:
-        groups = [
-            {name: np.asarray(item[()], dtype=float) for name, item in file[group].items()}
-            if group in file
-            else {}
-            for group in names
-        ]
         single = {
             name: np.asarray(file[name][()], dtype=float)
             for name in ("thickness_over_mfp", "reduced_chi2", "total_counts")
             if name in file
         }
         identifiable = json.loads(file.attrs.get("identifiable", "{}"))
-        limits = file.get("areal_density_lod", {})
-        lod = {name: np.asarray(item[()], dtype=float) for name, item in limits.items()}
-    return FitMaps(read_header(path), *groups, single, identifiable, lod)
+    return FitMaps(read_header(path), *groups, single, identifiable, FileMaps(path, "areal_density_lod"))
 
 
 def for_geometry(maps: FitMaps) -> FitMaps:

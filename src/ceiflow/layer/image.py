@@ -45,9 +45,7 @@ class Seen:
     warnings: list[str] = field(default_factory=list)
 
 
-def measure_image(
-    signal: Path, outputs: dict[str, Path], acquisition: dict, config: dict, pristine: list[Path] = ()
-) -> None:
+def measure_image(signal: Path, outputs: dict[str, Path], config: dict, pristine: list[Path] = ()) -> None:
     """Measure the layer in one image and write everything that it gives.
 
     Parameters
@@ -56,8 +54,6 @@ def measure_image(
         The canonical signal file.
     outputs : dict of str to Path
         `layer`, `overlay`, `measurements`, `summary`.
-    acquisition : dict
-        The sheet's row; not used beyond what the signal says of itself.
     config : dict
         The merged configuration.
     pristine : list of Path

@@ -34,7 +34,6 @@ def measure_spectrum_image(
     fit: Path,
     edges: Path,
     outputs: dict[str, Path],
-    acquisition: dict,
     config: dict,
     dose: Path | None = None,
     folder: Path = Path("."),
@@ -47,8 +46,6 @@ def measure_spectrum_image(
         The calibrated signal, its fitted maps, the cross-sections.
     outputs : dict of str to Path
         `maps`, `layer`, `spectra`, `measurements`, `summary`, `fine_structure`.
-    acquisition : dict
-        The sheet's row; `acquisition_id` is used.
     config : dict
         The merged configuration.
     dose : Path, optional
@@ -197,7 +194,8 @@ def _of_layer(rows: list[Measurement], zone: np.ndarray) -> list[Measurement]:
 
 def _zones(maps: FitMaps, found: Found, settings: dict, pixel_nm: float | None):
     """Zone map, distance from the fitted edge, masks by zone."""
-    measured = np.isfinite(maps.single.get("total_counts", next(iter(maps.counts.values()))))
+    total = maps.single.get("total_counts")
+    measured = np.isfinite(next(iter(maps.counts.values())) if total is None else total)
     trace = found.trace
     if found.profile is not None:
         distance = zones.shifted_distance(
@@ -258,7 +256,7 @@ def write_maps(
             values = maps.single.get(name, np.full(maps.shape, np.nan))
             _write(file, name, values.astype(np.float32))
         # Every carbon species has a map, as every element has, empty where none could be made.
-        unknown = {f"carbon_fraction/{name}": np.full(maps.shape, np.nan) for name in SPECIES}
+        unknown = dict.fromkeys((f"carbon_fraction/{name}" for name in SPECIES), np.full(maps.shape, np.nan))
         for name, values in sorted((unknown | (more or {})).items()):
             _write(file, name, values.astype(np.float32))
         _write(file, "zone", zone)

@@ -22,6 +22,9 @@ from ceiflow.signals.store import open_signal, read_header
 LARGEST_PAGE = 10_000_000
 # Channels are summed for display up to this width, which is about what a microscope resolves.
 WIDEST_CHANNEL_EV = 1.0
+# So many counts are fitted for a page at once, each with some 40 bytes of memory: where hardly anything was
+# counted, many more would fit into the page.
+LARGEST_CELLS = 16_000_000
 # A count of Poisson noise takes this many bits at least: half the logarithm of 2 pi e times its variance.
 _NOISE = 2 * math.pi * math.e
 _BASE64 = 4 / 3
@@ -89,7 +92,8 @@ def poolings(calibrated: Path, config: Mapping[str, Any], largest: int) -> Itera
         for factor in factors:
             cells = -(-rows // side) * -(-columns // side) * (channels // factor)
             bits = max(0.5 * math.log2(max(_NOISE * mean * side**2 * factor, 1.0)), 0.5)
-            if cells * bits / 8 * _BASE64 + _RESERVE <= largest or side == max(rows, columns):
+            fits = cells <= LARGEST_CELLS and cells * bits / 8 * _BASE64 + _RESERVE <= largest
+            if fits or side == max(rows, columns):
                 yield side, factor
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,8 +46,7 @@ def execute(
     papermill.exceptions.PapermillExecutionError
         A cell failed.
     """
-    import nbformat
-
+    nbformat = notebook_format()
     cwd = Path(cwd or Path.cwd()).resolve()
     source = nbformat.read(notebook, as_version=4)
     values = {name: _plain(value, cwd) for name, value in parameters.items()}
@@ -61,6 +61,25 @@ def execute(
             raise
         done = normalise(nbformat.read(partial, as_version=4))
     write(done, output)
+
+
+def notebook_format():
+    """The package `nbformat`, imported in a tenth of the time.
+
+    The library that it checks notebooks with builds grammars of internationalised addresses when it is
+    imported, which takes longer than drawing a page. It goes without them where the package that has them is
+    absent, and no notebook has such an address to be checked.
+    """
+    grammars = "rfc3987_syntax"
+    if "jsonschema" not in sys.modules and grammars not in sys.modules:
+        sys.modules[grammars] = None  # what Python takes for a package that is not there
+        try:
+            import jsonschema  # noqa: F401
+        finally:
+            del sys.modules[grammars]
+    import nbformat
+
+    return nbformat
 
 
 def _plain(value: object, cwd: Path) -> object:

@@ -26,10 +26,10 @@ def render(notebook: str | Path, page: str | Path) -> None:
     page : path
         The HTML file. It links to the notebook by its relative path.
     """
-    import nbformat
+    from ceiflow.report.notebooks import notebook_format
 
     notebook, page = Path(notebook), Path(page)
-    content = nbformat.read(notebook, as_version=4)
+    content = notebook_format().read(notebook, as_version=4)
     sections = [part for cell in content.cells for part in _parts(cell)]
     beside = Path(os.path.relpath(notebook.resolve(), page.resolve().parent)).as_posix()
     write_page(page, _title(content) or notebook.stem, sections, beside)

@@ -74,6 +74,23 @@ def write_provenance(
     Path(path).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
+def write_sources(path: Path | str, summaries: Iterable[Path | str]) -> None:
+    """Write the input files of all acquisitions, for `write_provenance`.
+
+    Parameters
+    ----------
+    path : Path
+        JSON file to write.
+    summaries : iterable of Path
+        summary.json of each acquisition, in the folder that is named after it.
+    """
+    sources = []
+    for summary in map(Path, summaries):
+        found = json.loads(summary.read_text(encoding="utf-8")).get("sources", [])
+        sources += [{"acquisition_id": summary.parent.name, **source} for source in found]
+    Path(path).write_text(json.dumps(sources, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def package_versions() -> dict[str, str]:
     """Versions of the packages that ceiflow depends on directly, and that are installed."""
     try:

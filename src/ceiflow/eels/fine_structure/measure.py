@@ -34,7 +34,7 @@ from ceiflow.eels.fine_structure.valence import (
     valence_of,
 )
 from ceiflow.eels.fine_structure.white_lines import WhiteLines
-from ceiflow.eels.source import Source, fixed_batches, open_source
+from ceiflow.eels.source import Source, open_source
 from ceiflow.eels.zones import ZoneSums, sum_zones
 from ceiflow.study import seed_for
 from ceiflow.study.measurements import Measurement
@@ -124,7 +124,7 @@ def _maps(
     source: Source, sums: Mapping[str, ZoneSums], found: Mapping[str, Unmixing], references: list
 ) -> dict[str, np.ndarray]:
     """Species by neighbourhoods, with the shift and blur of the zone that holds the carbon."""
-    from ceiflow.eels.fine_structure.species_maps import BATCH, neighbourhood, species_maps
+    from ceiflow.eels.fine_structure.species_maps import STRIP_COUNTS, neighbourhood, species_maps
     from ceiflow.eels.fine_structure.unmixing import Problem
 
     zone = "layer" if "layer" in found else "all"
@@ -133,15 +133,21 @@ def _maps(
     problem.solve(references)
     first = int(np.argmin(np.abs(source.core.energy_eV - problem.spectrum.energy_eV[0])))
     last = first + problem.spectrum.energy_eV.size
-    shape = source.core.shape
-    spectra = np.empty((shape[0] * shape[1], last - first), np.float32)
-    for where, batch in fixed_batches(source.core, BATCH):
-        spectra[where] = batch[:, first:last] - source.noise.dark
     se = float(np.min(best.se_stat))
     side = neighbourhood(best.total / sums[zone].n, se, best.total)
-    values, errors = species_maps(spectra.reshape(*shape[:2], -1), problem, best, references, side)
-    maps = {f"carbon_fraction/{name}": item for name, item in values.items()}
-    return maps | {f"carbon_fraction_std/{name}": item for name, item in errors.items()}
+    rows, columns = source.core.shape[:2]
+    # Rows of a large image are taken some at a time, with what their neighbourhoods reach into.
+    step, reach = max(STRIP_COUNTS // (columns * (last - first)), side), side // 2
+    maps: dict[str, np.ndarray] = {}
+    for begin in range(0, rows, step):
+        above, end = max(begin - reach, 0), min(begin + step, rows)
+        strip = source.core.read(rows=slice(above, min(end + reach, rows)))[..., first:last]
+        found_here = species_maps(strip - source.noise.dark, problem, best, references, side)
+        for kind, items in zip(("carbon_fraction", "carbon_fraction_std"), found_here, strict=True):
+            for name, item in items.items():
+                drawn = maps.setdefault(f"{kind}/{name}", np.empty((rows, columns), np.float32))
+                drawn[begin:end] = item[begin - above : end - above]
+    return maps
 
 
 def _metal_rows(

@@ -10,7 +10,8 @@ from ceiflow.eels.fine_structure.unmixing import Problem, Unmixing, grouping
 # A fraction with a larger error than this says nothing.
 LARGEST_SE = 0.3
 SIDES = (1, 3, 5, 7, 9)
-BATCH = 4096
+# Counts that are in memory at once, each some 20 bytes.
+STRIP_COUNTS = 2**25
 
 
 def neighbourhood(counts_per_pixel: float, se_at_all: float, total: float) -> int:
