@@ -173,7 +173,7 @@ def raw_input(wildcards):
 def recorded(wildcards):
     """What the sheet says of one acquisition, without the columns that only group it, and its files' stamps.
 
-    Stamps are size and whole seconds of the files that no rule makes: another file, older or newer, is seen.
+    Stamps are size and whole seconds of the files that no rule makes; by these another file, older or newer, is seen.
     """
     # One function for both: each costs a tenth of a millisecond a job.
     grouping = {"cell_id", "particle_id", "region_id", "frame", "exclude", "note"}
