@@ -92,6 +92,9 @@ def test_dose_from_the_beam_current_where_none_is_stated(study):
     assert (dose.value, dose.origin) == (pytest.approx(312.075e6 * 0.1 / 25, rel=1e-4), "computed")
     stated = run(study, low_loss_path="raw/low.hspy", beam_current_pA=50.0, dose_e_per_A2=12.0)
     assert stated.metadata["dose_e_per_A2"].origin == "sheet"
+    assert any("current x dwell / pixel area" in note for note in stated.warnings)
+    twice = run(study, low_loss_path="raw/low.hspy", beam_current_pA=50.0, dose_e_per_A2=2 * dose.value)
+    assert not any("pixel area" in note for note in twice.warnings)
     from_config = run(study, {"microscope": {"beam_current_pA": 100.0}}, low_loss_path="raw/low.hspy")
     assert from_config.metadata["dose_e_per_A2"].value == pytest.approx(2 * dose.value)
     assert not run(study, low_loss_path="raw/low.hspy").metadata["dose_e_per_A2"].known

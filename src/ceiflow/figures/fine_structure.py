@@ -316,7 +316,7 @@ def dose_decay(dose: Mapping[str, Any]) -> Figure:
     figure = style.new_figure(style.ONE_COLUMN_MM, 60.0)
     axes = figure.subplots()
     colours = (style.VERMILLION, style.BLACK, style.GREEN)
-    words = []
+    words, highest = [], 1.0
     ordered = sorted(decays, key=lambda item: item["name"] != "carbonate line")
     for shift, colour, item in zip((0.0, 8.0, 16.0), colours, ordered, strict=False):
         series = dose["series"][item["name"]]
@@ -328,7 +328,8 @@ def dose_decay(dose: Mapping[str, Any]) -> Figure:
         )
         axes.plot(line, np.exp(-item["rate"] * line), color=colour, linewidth=0.9, label=text)
         words.append(text)
-    axes.set_ylim(bottom=0)
+        highest = max(highest, float(values.max()))
+    axes.set_ylim(0, 1.08 * highest)
     axes.set_xlim(left=0)
     axes.set_xlabel("Accumulated dose (e Å⁻²)")
     axes.set_ylabel("Relative to zero dose")

@@ -35,6 +35,8 @@ _MEMORY_OF_FILE = 8
 _SMALLEST = {"pixel_size_nm": 1e-4, "dispersion_eV": 1e-4}
 _AXIS = ("dispersion_eV", "energy_offset_eV")
 CURRENT = "beam_current_pA"
+# A stated dose and that of the scan may differ by earlier exposures; e/nm^2 for e/A^2 is a factor of 100.
+_DOSES_DIFFER = 20.0
 _SPECTRUM_ONLY = ("dispersion_eV", "energy_offset_eV", "low_loss_exposure_s")
 
 
@@ -264,9 +266,19 @@ def _resolved(draft: _Draft, file: Mapping[str, float | None], spectra: bool) ->
         for name in METADATA
     }
     # Only of a scan is it known which area a pixel's electrons went to.
-    if draft.acquisition.get("modality") == "eels_si" and not found["dose_e_per_A2"].known:
+    if draft.acquisition.get("modality") == "eels_si":
         current = resolve(draft.acquisition.get(CURRENT), None, config.get(CURRENT))
-        found["dose_e_per_A2"] = scanned_dose(current.value, found)
+        scanned, stated = scanned_dose(current.value, found), found["dose_e_per_A2"]
+        if not stated.known:
+            found["dose_e_per_A2"] = scanned
+        elif file and scanned.known and not 1 / _DOSES_DIFFER < stated.value / scanned.value < _DOSES_DIFFER:
+            draft.note(
+                str(draft.acquisition["path"]),
+                (
+                    f"dose_e_per_A2 {stated.value:.3g} ({stated.origin}), but current x dwell / pixel area "
+                    f"is {scanned.value:.3g} e/A^2: is it in e/nm^2?",
+                ),
+            )
     return found
 
 
