@@ -271,7 +271,7 @@ def _resolved(draft: _Draft, file: Mapping[str, float | None], spectra: bool) ->
         scanned, stated = scanned_dose(current.value, found), found["dose_e_per_A2"]
         if not stated.known:
             found["dose_e_per_A2"] = scanned
-        elif file and scanned.known and not 1 / _DOSES_DIFFER < stated.value / scanned.value < _DOSES_DIFFER:
+        elif file and scanned.value and not 1 / _DOSES_DIFFER < stated.value / scanned.value < _DOSES_DIFFER:
             draft.note(
                 str(draft.acquisition["path"]),
                 (
