@@ -5,7 +5,7 @@ difference goes to whatever element is free there, and no count of electrons tel
 which a tail can be wrong are carried, each with one standard deviation:
 
 - the whole curve, by the difference of the two sources at equal partial cross-section, over sqrt(2) as both
-  may be wrong;
+  may be wrong, less what the model's own bend of a curve makes of it;
 - the strength of L1, a step in the tail some 50 to 150 eV above L3. Cross-sections of subshells are stated to
   the accuracy of the shell each, so the ratio of two is known to sqrt(2) of it.
 
@@ -26,9 +26,11 @@ from dataclasses import replace
 import numpy as np
 
 from ceiflow.eels.cross_sections import CrossSection
-from ceiflow.eels.design import channel_counts
+from ceiflow.eels.design import SHAPE_ERROR, channel_counts, shape_bend
 from ceiflow.eels.fit import SpectrumFit
 
+# Over so much of a tail the next edges begin.
+TAIL_EV = 300.0
 # Nearer to the plasmons (four times 25 eV) no background falls as a power of E.
 BACKGROUND_FROM_EV = 100.0
 
@@ -44,10 +46,25 @@ def shape_errors(section: CrossSection, accuracy: float) -> list[CrossSection]:
     """
     curves = []
     if section.second_nm2_per_eV is not None:
-        curves.append((section.second_nm2_per_eV - section.values_nm2_per_eV) / np.sqrt(2))
+        curves.append(_beyond_bend(section))
     if section.deepest_nm2_per_eV is not None:
         curves.append(section.deepest_nm2_per_eV * accuracy * np.sqrt(2))
     return [replace(section, values_nm2_per_eV=curve) for curve in curves if np.any(curve)]
+
+
+def _beyond_bend(section: CrossSection) -> np.ndarray:
+    """What of the difference of the sources no bend of the curve makes, over sqrt(2).
+
+    The bend is a column of every fit, with a prior and its share of the fit's own errors: it is not to be
+    counted twice. What exceeds that prior stays.
+    """
+    values, energy = section.values_nm2_per_eV, section.energy_eV
+    difference = (section.second_nm2_per_eV - values) / np.sqrt(2)
+    bend = values * shape_bend(section.edge, energy)
+    near = (energy > section.edge.onset_eV) & (energy < section.edge.onset_eV + TAIL_EV)
+    size = SHAPE_ERROR[section.edge.shell]
+    power = max(float(bend[near] @ bend[near]), 1e-300)
+    return difference - bend * float(np.clip(difference[near] @ bend[near] / power, -size, size))
 
 
 def moved_by_tails(

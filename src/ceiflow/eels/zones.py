@@ -209,9 +209,11 @@ def _zone_result(
 ) -> ZoneFit:
     elements = source.elements
     # Misfit adds to counting noise where residuals are correlated; it never makes an error smaller.
-    # Besides its own variance, each element has shifts that it shares with others, by uncertain tails.
-    own = np.clip(np.diag(fit.robust) - np.diag(fit.covariance), 0, None) + window
-    extra = np.diag(own) + tails @ tails.T
+    # Shapes that are not the tables' are seen as misfit and unknown lines, and known as shifts by tails that
+    # elements share: one thing by two measures, of which the larger holds.
+    misfit = np.clip(np.diag(fit.robust) - np.diag(fit.covariance), 0, None)
+    shared = tails @ tails.T
+    extra = np.diag(np.clip(misfit - np.diag(shared), 0, None) + window) + shared
     thickness, thickness_se, thickness_sys = _zone_thickness(source, sums)
     density_reason, fraction_reason = source.density_reason(), source.fraction_reason()
     limit = source.config["eels"].get("max_thickness_over_mfp")
