@@ -23,7 +23,6 @@ from ceiflow.signals.store import carry_header, create_h5, open_signal, read_hea
 
 # Columns of the background: its shape, the change of its exponent, and three further terms of that series.
 BACKGROUND_TERMS = 5
-BLOCK_ROWS = 64
 
 
 @dataclass
@@ -178,10 +177,14 @@ def pool(calibrated: Path, output: Path, side: int, dark: float = 0.0) -> None:
             step = side if signal.shape[:2] == grid else 1
             rows, columns = (-(-size // step) for size in signal.shape[:2])
             data = file.create_dataset(f"{role}/data", (rows, columns, signal.shape[2]), "f4")
-            for first in range(0, rows, BLOCK_ROWS):
-                last = min(first + BLOCK_ROWS, rows)
-                block = signal.read(rows=slice(first * step, min(last * step, signal.shape[0])))
-                data[first:last] = _per_bin(np.add, block.astype(np.float64) - dark, step)
+            starts = np.arange(0, signal.shape[1], step)
+            for row in range(rows):
+                # One row of bins at a time: in double precision more would be too much of a large image.
+                block = signal.read(rows=slice(row * step, min((row + 1) * step, signal.shape[0])))
+                summed = np.zeros(block.shape[1:])
+                for line in block:
+                    summed += line.astype(np.float64) - dark
+                data[row] = np.add.reduceat(summed, starts, axis=0)
             if signal.pixel_size_nm is not None:
                 data.attrs["pixel_size_nm"] = signal.pixel_size_nm * step
             data.attrs["energy_offset_eV"] = signal.energy_offset_eV
