@@ -37,7 +37,7 @@ MailProg=/bin/true
 MinJobAge=3600
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 State=UNKNOWN
-PartitionName=ci Nodes=ALL Default=YES MaxTime=60 DefMemPerCPU=500 State=UP
+PartitionName=ci Nodes=ALL Default=YES MaxTime=UNLIMITED DefMemPerCPU=500 State=UP
 AccountingStorageType=accounting_storage/none
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
