@@ -41,21 +41,22 @@ OPTIONS = (
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2", "--latency-wait", "10", "--jobs", "4"),
 )
-# Three hundred jobs of seconds: four of a stage are one submission, which saves each a start of Snakemake.
+# Three hundred jobs of seconds: those of a stage go as four submissions, as many as run at once, and
+# each saves its jobs a start of Snakemake.
 STAGES = {
-    "read": ("ingest",),
-    "calibrate": ("calibrate",),
-    "fit": ("quantify",),
-    "surface": ("measure_spectrum", "measure_spectrum_image"),
-    "images": ("measure_image",),
-    "copies": ("explore_spectra", "export_hyperspy"),
-    "pages": ("cell_page",),
+    "read": (20, "ingest"),
+    "calibrate": (8, "calibrate"),
+    "fit": (6, "quantify"),
+    "surface": (8, "measure_spectrum", "measure_spectrum_image"),
+    "images": (12, "measure_image"),
+    "copies": (12, "explore_spectra", "export_hyperspy"),
+    "pages": (5, "cell_page"),
 }
 GROUPED = (
-    *("--groups", *(f"{rule}={stage}" for stage, rules in STAGES.items() for rule in rules)),
-    *("--group-components", *(f"{stage}=4" for stage in STAGES)),
-    # A group asks for the cores of its jobs together, though they run one after another.
-    *("--cores", "4"),
+    *("--groups", *(f"{rule}={stage}" for stage, (_, *rules) in STAGES.items() for rule in rules)),
+    *("--group-components", *(f"{stage}={jobs}" for stage, (jobs, *_) in STAGES.items())),
+    # The jobs of a group run one after another: one core is what it needs.
+    *("--cores", "1"),
 )
 
 

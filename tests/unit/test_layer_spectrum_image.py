@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -71,10 +72,9 @@ def run(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(eels, "write_spectra", lambda path, fits: path.write_text(""), raising=False)
 
-    def same_design(calibrated, edges, config):
+    def same_design(calibrated, edges, output, config):
         # Carbon stands everywhere in these maps, which were made of one linear model.
-        maps = read_fit(calibrated)
-        return {"counts": maps.counts, "counts_std": maps.counts_std, "areal_density": maps.areal}
+        shutil.copyfile(calibrated, output)
 
     monkeypatch.setattr(eels, "same_design", same_design, raising=False)
     monkeypatch.setattr(eels, "implausible", lambda fits, metadata: "", raising=False)

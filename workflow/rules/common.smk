@@ -14,6 +14,7 @@ from snakemake.exceptions import WorkflowError
 
 from ceiflow.errors import StudyError
 from ceiflow.report.closing import closing_text
+from ceiflow.report.notebooks import notebook_format
 from ceiflow.study import module_digest, source_digest, validate
 from ceiflow.figures.names import STUDY_FIGURES
 from ceiflow.figures.slots import slots
@@ -25,6 +26,9 @@ from ceiflow.study.panels import criteria, panels
 
 # A large study's jobs and files stay to the end: looking for garbage among them costs a sixth of the DAG.
 gc.set_threshold(500_000)
+
+# Snakemake looks at every script with this package, which costs a job of a cluster as much as all other imports.
+notebook_format()
 
 # The study folder: where Snakemake runs, or the `prefix` under which another workflow took this one in.
 FOLDER = Path(workflow.modifier.path_modifier.prefix or "")

@@ -94,28 +94,15 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
     config : mapping
     """
     from ceiflow.eels.adaptive import wanted_pair
-    from ceiflow.eels.densities import quantities, too_thick
+    from ceiflow.eels.densities import too_thick
     from ceiflow.eels.pixels import fit_pixels
 
     source = open_source(calibrated, edges, config)
     progress = Progress(source.pixels, "pixels fitted")
     fits = fit_pixels(source, lambda rows, *_: progress.advance(len(rows)), wanted_pair(source)[0])
     shape = source.core.shape[:2]
-    for values in (
-        fits.theta,
-        fits.theta_std,
-        fits.theta_zero_std,
-        fits.counts,
-        fits.counts_std,
-        fits.chi2,
-        fits.total,
-    ):
-        values[~source.live] = np.nan
     with create_h5(output) as file:
-        step = max(BLOCK_PIXELS // shape[1], 1) * shape[1]
-        for first in range(0, source.pixels, step):
-            where = slice(first, min(first + step, source.pixels))
-            _write_elements(file, "", source, quantities(source, fits, where), shape, where)
+        _write_quantities(file, source, fits)
         # Bins are made by the amplitudes and their errors alone.
         fits.counts = fits.counts_std = fits.theta_zero_std = np.empty((0, 0))
         # The thickness of one low loss is no pixel's.
@@ -130,7 +117,7 @@ def quantify(calibrated: Path, edges: Path, output: Path, config: Mapping[str, A
         _write_fit_attributes(file, source, int(too_thick(source, fits).sum()))
 
 
-def same_design(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+def same_design(calibrated: Path, edges: Path, output: Path, config: Mapping[str, Any]) -> None:
     """Maps of one and the same linear model for all pixels, for comparisons from pixel to pixel.
 
     Groups learn the near edge of their own material, so the counts of an atom change from group to group: two
@@ -139,28 +126,37 @@ def same_design(calibrated: Path, edges: Path, config: Mapping[str, Any]) -> dic
 
     Parameters
     ----------
-    calibrated, edges : Path
+    calibrated, edges, output : Path
+        The output has the maps of elements that `quantify` writes, and nothing else.
     config : mapping
-
-    Returns
-    -------
-    dict of str to dict of str to (rows, columns) array
-        counts, counts_std, areal_density, by element in view.
     """
-    from ceiflow.eels.densities import quantities
     from ceiflow.eels.pixels import fit_groups
 
     source = open_source(calibrated, edges, config)
     fits = fit_groups(source, np.zeros(source.pixels, np.int64), np.ones(source.pixels))
-    maps = quantities(source, fits)
+    with create_h5(output) as file:
+        _write_quantities(file, source, fits)
+
+
+def _write_quantities(file: h5py.File, source: Source, fits: PixelFits) -> None:
+    """What every pixel holds of every element, by blocks of whole rows; NaN where nothing was recorded."""
+    from ceiflow.eels.densities import quantities
+
     shape = source.core.shape[:2]
-    return {
-        name: {
-            element: np.where(source.live, maps[name][:, i], np.nan).reshape(shape)
-            for i, element in enumerate(source.elements)
-        }
-        for name in ("counts", "counts_std", "areal_density")
-    }
+    for values in (
+        fits.theta,
+        fits.theta_std,
+        fits.theta_zero_std,
+        fits.counts,
+        fits.counts_std,
+        fits.chi2,
+        fits.total,
+    ):
+        values[~source.live] = np.nan
+    step = max(BLOCK_PIXELS // shape[1], 1) * shape[1]
+    for first in range(0, source.pixels, step):
+        where = slice(first, min(first + step, source.pixels))
+        _write_elements(file, "", source, quantities(source, fits, where), shape, where)
 
 
 def _write_elements(

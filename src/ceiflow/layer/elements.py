@@ -102,6 +102,12 @@ def read_fit(path: Path) -> FitMaps:
     return FitMaps(read_header(path), *groups, single, identifiable, FileMaps(path, "areal_density_lod"))
 
 
+def with_counts_of(maps: FitMaps, path: Path) -> FitMaps:
+    """The same maps, with counts and densities of another fit; they stay in that file."""
+    groups = (FileMaps(path, name) for name in ("counts", "counts_std", "areal_density"))
+    return replace(maps, **dict(zip(("counts", "counts_std", "areal"), groups, strict=True)))
+
+
 def for_geometry(maps: FitMaps) -> FitMaps:
     """The same maps as a profile wants them: vacuum holds nothing, and no pixel is known without error."""
     total = maps.single.get("total_counts")

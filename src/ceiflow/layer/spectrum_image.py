@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ceiflow.eels.calibration import axis_values
 from ceiflow.eels.source import ONE_FOR_ALL
 from ceiflow.layer import order, output, support, zones
-from ceiflow.layer.elements import Choice, FitMaps, choose, for_geometry, read_fit
+from ceiflow.layer.elements import Choice, FitMaps, choose, for_geometry, read_fit, with_counts_of
 from ceiflow.layer.profile import Species
 from ceiflow.layer.registration import Registration, register
 from ceiflow.layer.summary import Trace, layer_rows, thickness_limit, write_layer
@@ -61,20 +62,21 @@ def measure_spectrum_image(
     header, settings = maps.header, config["layer"]
     size = header.metadata.get("pixel_size_nm")
     pixel_nm = float(size.value) if size is not None and size.known else None
-    choice = choose(maps, settings)
-    found = find_layer(choice, pixel_nm or 1.0, settings)
-    standing = _standing_beside(maps, found, settings, pixel_nm or 1.0)
-    geometry = maps
-    if standing:
-        one = eels.same_design(calibrated, edges, config)
-        geometry = replace(
-            maps, counts=one["counts"], counts_std=one["counts_std"], areal=one["areal_density"]
-        )
-        choice = choose(geometry, settings)
+    # Maps are read whenever they are wanted, also those of a second fit.
+    with tempfile.TemporaryDirectory() as scratch:
+        choice = choose(maps, settings)
         found = find_layer(choice, pixel_nm or 1.0, settings)
-        found.notes.append(f"{'+'.join(standing)} stands beside the surface: one design for all pixels")
-    if pixel_nm is None:
-        found.trace, found.reason = None, NO_PIXEL_SIZE
+        standing = _standing_beside(maps, found, settings, pixel_nm or 1.0)
+        geometry = maps
+        if standing:
+            eels.same_design(calibrated, edges, Path(scratch, "same_design.h5"), config)
+            geometry = with_counts_of(maps, Path(scratch, "same_design.h5"))
+            choice = choose(geometry, settings)
+            found = find_layer(choice, pixel_nm or 1.0, settings)
+            found.notes.append(f"{'+'.join(standing)} stands beside the surface: one design for all pixels")
+        if pixel_nm is None:
+            found.trace, found.reason = None, NO_PIXEL_SIZE
+        placed, why_not_placed = _placed(geometry, choice, found, settings, pixel_nm)
     zone, distance, masks = _zones(maps, found, settings, pixel_nm)
     spectra = eels.fit_zones(calibrated, edges, masks, config)
     around, film = spectra.pop(support.BESIDE, None), {}
@@ -84,7 +86,6 @@ def measure_spectrum_image(
         measured |= {
             name: support.without_film(spectra[name], around, film) for name in BEHIND if spectra.get(name)
         }
-    placed, why_not_placed = _placed(geometry, choice, found, settings, pixel_nm)
     registered = _registered(calibrated, maps, choice, pixel_nm)
     if isinstance(registered, Registration) and registered.applied:
         found.notes.append(f"dark field placed on the maps: {registered.words(pixel_nm)}")
