@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
-import urllib.parse
 from pathlib import Path
 
 import pytest
+from bucket import serving
 from running import ROOT, Run, demo_study, edit_config, of_clusters, snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.clusters]
@@ -38,44 +35,9 @@ def test_shared_file_system(name, some):
     dry_run(some, name)
 
 
-class Bucket(http.server.BaseHTTPRequestHandler):
-    """As much of S3 as a dry run asks for: whether an object is there, its size and age."""
-
-    def __init__(self, folder: Path, *arguments):
-        self.folder = folder
-        super().__init__(*arguments)
-
-    def do_HEAD(self) -> None:
-        key = urllib.parse.unquote(urllib.parse.urlparse(self.path).path).removeprefix("/your-bucket")
-        path = self.folder / key.removeprefix("/your-study").lstrip("/")
-        found = path.is_file() or key in ("", "/")
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(path.stat().st_size if path.is_file() else 0))
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-        self.send_header("ETag", '"0"')
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        body = b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments) -> None:
-        """Say nothing."""
-
-
 @pytest.mark.parametrize("name", BUCKET)
-def test_bucket(name, some):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Bucket, some))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    secrets = {"SNAKEMAKE_STORAGE_S3_ACCESS_KEY": "none", "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "none"}
-    secrets |= {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
-    try:
-        run = dry_run(some, name, "--storage-s3-endpoint-url", address, **secrets)
-    finally:
-        server.shutdown()
-        server.server_close()
+def test_bucket(name, some, tmp_path):
+    (tmp_path / "bucket").mkdir()
+    with serving(tmp_path / "bucket") as served:
+        run = dry_run(some, name, **served)
     assert "s3://your-bucket/your-study/results/" in run.text

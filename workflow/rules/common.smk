@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -32,12 +33,23 @@ notebook_format()
 
 # The study folder: where Snakemake runs, or the `prefix` under which another workflow took this one in.
 FOLDER = Path(workflow.modifier.path_modifier.prefix or "")
+# Whether files lie in a bucket or the like: a job then finds what it names as its inputs, and nothing beside them.
+STORED = workflow.storage_settings.default_storage_provider is not None
+
+
+def for_jobs(path):
+    """Where a job finds a file of the study, flagged with its place in the storage if there is one."""
+    return workflow.modifier.modify_path(path)
+
+
+# The study folder as jobs see it.
+JOB_FOLDER = Path(for_jobs("config")).parent if STORED else FOLDER
 
 try:
     # Snakemake has read it already, and takes the last of two keys that are the same.
     if (FOLDER / "config" / "config.yaml").is_file():
         read_yaml(FOLDER / "config" / "config.yaml", "config/config.yaml")
-    STUDY = validate(config, Path.cwd() / FOLDER)
+    STUDY = validate(config, Path.cwd() / FOLDER, stored=STORED)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 config.update(STUDY.config)
@@ -45,6 +57,19 @@ BEGUN = time.time()
 for path in (config["cells"], config["acquisitions"]):
     if workflow.is_main_process and (FOLDER / path).stat().st_mtime > BEGUN + 1:
         raise WorkflowError(f"{path}: time of the file: found the future; expected the past (touch it)")
+
+
+def sheet(path):
+    """A sheet as an input. Every job reads it as the workflow begins, so it goes with the sources, not to a bucket."""
+    return workflow.source_path((Path.cwd() / FOLDER / path).as_posix()) if STORED else path
+
+
+def kept_here(path):
+    """A file that every run adds to: no job elsewhere gets it to add to, so its job runs here, where it stays."""
+    return local(path) if STORED else path
+
+
+CELLS_SHEET, ACQUISITIONS_SHEET = sheet(config["cells"]), sheet(config["acquisitions"])
 
 
 def region_of(row):
@@ -153,6 +178,15 @@ def raw_paths(row):
     return [row[key] for key in ("path", "low_loss_path", "adf_path") if row.get(key)]
 
 
+def stored(path):
+    """Size and time of a raw file in the storage, and of the one that a reader opens beside it."""
+    beside = [str(Path(path).with_suffix(".raw"))] if path.lower().endswith(".rpl") else []
+    for name in [path, *beside]:
+        item = for_jobs(name).flags["storage_object"]
+        if item.exists():
+            yield name, SimpleNamespace(st_size=item.size(), st_mtime=item.mtime())
+
+
 @functools.cache
 def raw_files(name):
     """Status of the raw files that are there, None for one that a rule makes; an absent one fails its own row."""
@@ -160,6 +194,8 @@ def raw_files(name):
     for path in raw_paths(ACQUISITIONS[name]):
         if path in MADE:
             found[path] = None
+        elif STORED:
+            found.update(stored(path))
         else:
             with contextlib.suppress(OSError):
                 found[path] = os.stat(os.path.join(FOLDER, path))
@@ -249,6 +285,12 @@ def drawn(names):
     ]
 
 
+def drawn_elsewhere():
+    """All that pages draw, for jobs to which the cells' pages do not bring it."""
+    # Where files are shared, these pages stand for it: named twice, it would double the cost of the DAG.
+    return drawn({*ACQUISITIONS}) if STORED else []
+
+
 def cell_files(wildcards):
     """What the page of one cell is made of."""
     names = IN_CELL.get(wildcards.cell, set())
@@ -282,6 +324,19 @@ def in_report(figure):
         labels=shown | {"figure": MODALITY_NAMES.get(place.modality, "all compared")},
         caption=caption_of(figure, "panel"),
     )
+
+
+def closing_words():
+    """What the terminal says at the end of a run; out of a storage the tables for it come here first."""
+    results = Path(workflow.pathvars.get("results"))
+    if not STORED:
+        return closing_text(results)
+    for name in ("claims", "acquisitions"):
+        table = for_jobs(f"{results}/tables/{name}.tsv").flags["storage_object"]
+        table.local_path().parent.mkdir(parents=True, exist_ok=True)
+        table.retrieve_object()
+    page = for_jobs(f"{results}/reports/study.html").flags["storage_object"]
+    return f"{closing_text(JOB_FOLDER / results)}\nRead {page.query} first."
 
 
 def retrieved_file(wildcards):

@@ -6,8 +6,8 @@ rule collect_measurements:
     input:
         measurements=measured("measurements.tsv"),
         summaries=measured("summary.json"),
-        cells=config["cells"],
-        acquisitions=config["acquisitions"],
+        cells=CELLS_SHEET,
+        acquisitions=ACQUISITIONS_SHEET,
     output:
         measurements="<results>/tables/measurements.tsv",
         acquisitions="<results>/tables/acquisitions.tsv",
@@ -32,7 +32,7 @@ rule aggregate_cells:
     """Acquisition to region to particle to cell, and the variance at each level."""
     input:
         measurements="<results>/tables/measurements.tsv",
-        cells=config["cells"],
+        cells=CELLS_SHEET,
         maps=collect("<results>/eels/{name}/maps.h5", name=MAPS),
     output:
         cells="<results>/tables/cells.tsv",
@@ -80,12 +80,12 @@ rule judge_claims:
     input:
         measurements="<results>/tables/measurements.tsv",
         pooled="<results>/tables/pooled.tsv",
-        cells=config["cells"],
+        cells=CELLS_SHEET,
     output:
         claims="<results>/tables/claims.tsv",
         exploration="<results>/tables/exploration.tsv",
         # Kept from run to run: says whether claims were changed since the first.
-        registration=update("<results>/study/registration.json"),
+        registration=kept_here(update("<results>/study/registration.json")),
     log:
         "<logs>/judge_claims/study.log",
     benchmark:
@@ -107,7 +107,7 @@ rule judge_panels:
     input:
         measurements="<results>/tables/measurements.tsv",
         pooled="<results>/tables/pooled.tsv",
-        cells=config["cells"],
+        cells=CELLS_SHEET,
     output:
         claims="<results>/tables/panels.tsv",
     log:
@@ -130,7 +130,7 @@ rule plan_study:
     """Cells, particles and regions that each claim needs, from the variances that were seen."""
     input:
         measurements="<results>/tables/measurements.tsv",
-        cells=config["cells"],
+        cells=CELLS_SHEET,
         claims="<results>/tables/claims.tsv",
     output:
         planning="<results>/tables/planning.tsv",

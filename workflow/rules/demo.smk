@@ -20,7 +20,7 @@ if DEMO_FILES:
             mem_mb=by_attempt(2000),  # one spectrum image in double precision for each process
         params:
             acquisitions=sorted(ACQUISITIONS),
-            folder=FOLDER.as_posix(),
+            folder=JOB_FOLDER.as_posix(),
             seed=config["statistics"]["seed"],
             code=code_of("simulate_demo", "ceiflow.phantom"),
         script:

@@ -18,7 +18,7 @@ rule ingest:
         mem_mb=by_attempt(2500),  # `reading.memory_MB` and the program
     params:
         recorded=recorded,
-        folder=FOLDER.as_posix(),
+        folder=JOB_FOLDER.as_posix(),
         config=sections("microscope", "reading", "strict"),
         code=code_of("ingest", "ceiflow.signals"),
     script:

@@ -126,7 +126,7 @@ rule dose_series:
         mem_mb=2000,  # frames are summed one after the other
     params:
         frames=frame_rows,
-        folder=str(FOLDER),
+        folder=JOB_FOLDER.as_posix(),
         config=sections("eels", "fine_structure", "detector"),
         code=code_of("dose_series", "ceiflow.eels"),
     script:
@@ -159,7 +159,7 @@ rule measure_spectrum_image:
     resources:
         mem_mb=by_attempt(2000),  # zone spectra are summed by blocks
     params:
-        folder=str(FOLDER),
+        folder=JOB_FOLDER.as_posix(),
         config=sections("eels", "fine_structure", "detector", "layer", "statistics", "strict"),
         code=code_of("measure_spectrum_image", "ceiflow.layer", "ceiflow.eels"),
     script:
@@ -213,7 +213,7 @@ rule measure_spectrum:
     resources:
         mem_mb=by_attempt(1000),  # one spectrum
     params:
-        folder=str(FOLDER),
+        folder=JOB_FOLDER.as_posix(),
         config=sections("eels", "fine_structure", "detector", "statistics", "strict"),
         code=code_of("measure_spectrum", "ceiflow.eels"),
     script:

@@ -10,7 +10,7 @@ rule plot_study:
         acquisitions="<results>/tables/acquisitions.tsv",
         heterogeneity="<results>/tables/heterogeneity.tsv",
         planning="<results>/tables/planning.tsv",
-        sheet=config["cells"],
+        sheet=CELLS_SHEET,
         captions=[workflow.source_path(f"../report/{name}.rst") for name in STUDY_FIGURES],
     output:
         report(
@@ -81,10 +81,11 @@ rule plot_panels:
     """The panels' examples as figures for a journal, each with the numbers in it."""
     input:
         tables=collect("<results>/tables/{table}.tsv", table=PANEL_TABLES),
-        sheet=config["cells"],
+        sheet=CELLS_SHEET,
         words=workflow.source_path("../report/panel.rst"),
         # Through these, whatever is drawn of any acquisition.
         cells=collect("<results>/reports/cells/{cell}.html", cell=CELLS),
+        drawn=drawn_elsewhere(),
     output:
         [in_report(figure) for figure in PANEL_FIGURES],
         collect(
@@ -141,9 +142,10 @@ rule study_page:
         notebook=workflow.source_path("../../notebooks/study.ipynb"),
         tables=collect("<results>/tables/{table}.tsv", table=TABLES),
         study=["<results>/study/config.yaml", "<results>/study/provenance.json"],
-        sheet=config["cells"],
-        # Through these, whatever is drawn of any acquisition: named twice, it would double the cost of the DAG.
+        sheet=CELLS_SHEET,
+        # Through these, whatever is drawn of any acquisition.
         cells=collect("<results>/reports/cells/{cell}.html", cell=CELLS),
+        drawn=drawn_elsewhere(),
     output:
         notebook="<results>/reports/study.ipynb",
         page=report(
@@ -174,8 +176,8 @@ rule cell_page:
     input:
         notebook=workflow.source_path("../../notebooks/cell.ipynb"),
         # A row of another cell does not make this page stale: its own rows stand in the parameters.
-        sheet=ancient(config["cells"]),
-        acquisitions=ancient(config["acquisitions"]),
+        sheet=ancient(CELLS_SHEET),
+        acquisitions=ancient(ACQUISITIONS_SHEET),
         drawn=cell_files,
     output:
         notebook="<results>/reports/cells/{cell}.ipynb",
@@ -203,7 +205,7 @@ rule index_pages:
     input:
         tables=collect("<results>/tables/{table}.tsv", table=TABLES),
         config="<results>/study/config.yaml",
-        sheet=config["cells"],
+        sheet=CELLS_SHEET,
     output:
         page="<results>/reports/index.html",
     log:
@@ -261,6 +263,7 @@ rule write_manifest:
         collect("<results>/reports/cells/{cell}.html", cell=CELLS),
         collect("<results>/reports/explorer/{name}.html", name=MAPS),
         collect("<results>/eels/{name}/{name}.hspy", name=EXPORTED),
+        drawn_elsewhere(),
     output:
         manifest="<results>/MANIFEST.sha256",
     log:

@@ -43,7 +43,11 @@ class Study:
 
 
 def validate(
-    raw_config: Mapping[str, Any] | None, folder: Path | str, config_file: str = CONFIG_FILE
+    raw_config: Mapping[str, Any] | None,
+    folder: Path | str,
+    config_file: str = CONFIG_FILE,
+    *,
+    stored: bool = False,
 ) -> Study:
     """The study that a configuration describes.
 
@@ -55,6 +59,8 @@ def validate(
         Study folder, which the sheets are named from.
     config_file : str
         Name of the configuration in messages.
+    stored : bool
+        Whether all files but sheets and configuration lie in a storage, and none can be looked for here.
 
     Raises
     ------
@@ -75,7 +81,7 @@ def validate(
     _check_acquisitions(acquisitions, cells)
     faults += [Fault(config_file, *words) for words in check_claims(config.get("claims"), config, cells)]
     faults = [*faults, *cells.faults, *acquisitions.faults]
-    if not faults:
+    if not faults and not stored:
         faults = [Fault(config_file, *words) for words in _absent_references(config, folder)]
     if faults:
         raise StudyError(dict.fromkeys(faults))
