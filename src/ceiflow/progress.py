@@ -21,17 +21,20 @@ class Progress:
 
     def __init__(self, total: int, what: str, every_s: float = 10.0):
         self.total, self.what, self.every_s = total, what, every_s
-        self.done = 0
-        self.start = self.last = time.monotonic()
+        self.done = self.before = 0
+        self.begun = self.start = self.last = time.monotonic()
 
     def advance(self, number: int) -> None:
         """So many more are done."""
-        self.done += number
         now = time.monotonic()
-        if now - self.last < self.every_s or not self.done:
+        if not self.done:
+            # What is prepared before the first items says nothing about the pace of the others.
+            self.begun, self.before = now, number
+        self.done += number
+        if now - self.last < self.every_s or self.done == self.before:
             return
         self.last = now
-        left = (now - self.start) * max(self.total - self.done, 0) / self.done
+        left = (now - self.begun) * max(self.total - self.done, 0) / (self.done - self.before)
         share = f"{self.done} of {self.total} {self.what}"
         print(f"{share} after {_words(now - self.start)}, {_words(left)} left", file=sys.stderr, flush=True)
 
