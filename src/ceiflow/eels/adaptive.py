@@ -172,8 +172,10 @@ def cut_bins(
     """
     usable = usable & np.all(np.isfinite(moments), axis=1)
     table = np.zeros((shape[0] + 1, shape[1] + 1, moments.shape[1]))
-    values = np.where(usable[:, None], moments, 0.0).reshape(*shape, -1)
-    table[1:, 1:] = values.cumsum(0).cumsum(1)
+    table[1:, 1:][usable.reshape(shape)] = moments[usable]
+    # In place: of a large image these are the largest arrays there are.
+    for axis in (0, 1):
+        np.cumsum(table, axis=axis, out=table)
     whole = (0, shape[0], 0, shape[1])
     heap, done = [(_error_of(table, whole), whole)], []
     while heap:

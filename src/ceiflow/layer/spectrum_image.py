@@ -69,6 +69,8 @@ def measure_spectrum_image(
         standing = _standing_beside(maps, found, settings, pixel_nm or 1.0)
         geometry = maps
         if standing:
+            # Each of them takes as much memory as the fit of a large image.
+            del choice, found
             eels.same_design(calibrated, edges, Path(scratch, "same_design.h5"), config)
             geometry = with_counts_of(maps, Path(scratch, "same_design.h5"))
             choice = choose(geometry, settings)
