@@ -33,7 +33,7 @@ MANIFEST = "results/MANIFEST.sha256"
 # Seconds for a run of some thirty jobs, each of which starts Snakemake twice, and for one of three hundred.
 LONGEST, LONGEST_DEMO = 420, 2700
 # Seconds of the demo's own jobs beyond which they are not run again with a start of Snakemake each.
-SLOW = 1000
+SLOW = 1500
 ENDED = ("COMPLETED", "CANCELLED", "FAILED")
 OPTIONS = (
     *("--profile", str(ROOT / "profiles" / "slurm")),
