@@ -22,6 +22,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Objects of one bucket as files of a folder; large ones come in parts."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are sent one after the other, and the second would wait for an answer to the first.
+    disable_nagle_algorithm = True
 
     def __init__(self, folder: Path, *arguments):
         self.folder = folder

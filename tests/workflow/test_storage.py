@@ -19,6 +19,11 @@ REGISTRATION = "results/study/registration.json"
 OF_S3 = ("snakemake_storage_plugin_s3", "boto3", "botocore", "s3transfer", "jmespath", "dateutil")
 OPTIONS = ("--executor", "pods", "--jobs", "2", "--cores", "2", "--default-storage-provider", "s3")
 OPTIONS += ("--default-storage-prefix", f"s3://your-bucket/{PREFIX}", "--shared-fs-usage", "none")
+# Snakemake starts twice a pod: jobs of one rule, of which none reads another's files, share one.
+MANY = ("ingest", "calibrate", "quantify", "measure_spectrum_image", "measure_spectrum", "measure_image")
+MANY += ("explore_spectra", "export_hyperspy", "cell_page")
+OPTIONS += ("--groups", *(f"{rule}={rule}" for rule in MANY))
+OPTIONS += ("--group-components", *(f"{rule}=6" for rule in MANY))
 
 
 def checkout(folder: Path) -> Path:
