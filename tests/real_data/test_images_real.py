@@ -1,9 +1,13 @@
 """Fields of measured images."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from ceiflow.images import lattice_field, matter_field
+from ceiflow.layer import rim
+from ceiflow.study import load_config
 
 pytestmark = pytest.mark.real_data
 
@@ -50,3 +54,17 @@ def test_atomic_resolution_dark_field(real_data):
     assert np.isfinite(matter.values).all()
     lattice = lattice_field(image, 0.01775, matter=matter)
     assert np.isfinite(lattice.values).all()
+
+
+def test_slope_of_the_survey_is_no_layer(real_data):
+    """Fitted with a layer it is 6.9 nm thick; a wedge of 11 nm does as well."""
+    from rsciio.digitalmicrograph import file_reader
+
+    image = file_reader(str(real_data / "nmc-edge/adf_survey.dm3"))[0]["data"].astype(np.float32)
+    header = SimpleNamespace(modality="adf", metadata={})
+    seen = rim.measure(image, 0.32417, header, load_config({}))
+    assert seen.trace is None
+    assert "wedge that thins out to nothing" in seen.reason
+    assert abs(seen.entry["rim"]["for_layer"]) < rim.CLEAR
+    # Under a blur that is four times that of the image's sharp edges.
+    assert seen.entry["blur_nm"] > 2.5

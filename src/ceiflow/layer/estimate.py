@@ -348,6 +348,7 @@ def _finish(kind, batch, fitted, origin, species, limits_nm, compared, gain, not
         significance=float(np.sqrt(max(gain, 0.0))),
         shape_relative=relative_error(fitted, source, taken, bool(np.any(batch.particle & ~batch.layered))),
         notes=notes,
+        fitted=(batch, fitted),
     )
 
 

@@ -97,14 +97,15 @@ def basis(
 
     Parameters
     ----------
-    kind : {"planar", "shell", "tilted"}
+    kind : {"planar", "shell", "tilted", "wedge"}
         A slab on a slab, a spherical shell on a sphere, or a slab on a facet that is not quite edge-on: its
-        projection falls linearly over twice `radius`.
+        projection falls linearly over twice `radius`. A wedge is no layer: in place of the slab something
+        that thins out evenly, from the particle's edge to nothing at the outer end.
     x : array
         Distance from the contour.
     x_in, thickness, w, radius : arrays that broadcast with `x`
-        Position of the particle's edge, layer thickness (any sign), blur, radius of the particle (half the
-        width of a tilted facet's projection).
+        Position of the particle's edge, layer thickness (any sign; length of a wedge), blur, radius of the
+        particle (half the width of a tilted facet's projection; 0 for a wedge).
 
     Returns
     -------
@@ -118,7 +119,7 @@ def basis(
         return inner, ramp(u, w), inner, outside(kind, u - thickness, w, radius) - inner
     inner = step(u, w)
     depth = _ramp(u, w, inner)
-    particle = inner if kind == "planar" else _chord(u, w, radius, depth)
+    particle = _chord(u, w, radius, depth) if kind == "shell" else inner
     return particle, depth, inner, outside(kind, u - thickness, w, radius + thickness) - particle
 
 
@@ -127,10 +128,13 @@ def outside(kind: str, u: FloatArray, w: FloatArray, radius: FloatArray) -> Floa
 
     Parameters
     ----------
-    kind : {"planar", "shell", "tilted"}
+    kind : {"planar", "shell", "tilted", "wedge"}
     u, w, radius : arrays
-        As for `basis`; a tilted facet's `radius` is that of the facet itself.
+        As for `basis`; a tilted facet's `radius` is that of the facet itself, a wedge's is its length.
     """
     if kind == "tilted":
         return sloping(u, w, radius)
+    if kind == "wedge":
+        half = np.maximum(radius, 1e-3) / 2
+        return sloping(u + half, w, half)
     return step(u, w) if kind == "planar" else chord(u, w, np.maximum(radius, 1e-3))

@@ -108,6 +108,8 @@ class Profile:
     filling : dict of str to float
         Amplitude relative to the densest plausible material that holds the element, where that is known.
     notes : list of str
+    fitted : (Batch, Fit), optional
+        What all of this was taken from.
     """
 
     kind: str
@@ -132,6 +134,7 @@ class Profile:
     amplitude_weight: float = 1.0
     filling: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    fitted: tuple[Batch, Fit] | None = None
 
 
 def pool(

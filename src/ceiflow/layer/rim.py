@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from ceiflow.layer.contrast import own_variance, smooth_finite, split_level
 from ceiflow.layer.elements import Choice
 from ceiflow.layer.image import Seen, _known, without_limit
 from ceiflow.layer.profile import BIN_PIXELS, Profile, Species
+from ceiflow.layer.slope import Rim, compare, why_no_layer
 from ceiflow.layer.summary import Trace
-from ceiflow.layer.trace import find_layer
+from ceiflow.layer.trace import Found, find_layer
 from ceiflow.study.measurements import not_identifiable
 from ceiflow.units import electron_wavelength_nm
 
@@ -32,8 +33,10 @@ MOST_SEGMENTS = 160
 #: Share of the Fresnel length by which fringes may shift the rim's edges, which are fitted without them: root
 #: mean square of six simulated facets (5 and 10 nm, 800 nm defocus) that no table of docs/images.md holds.
 FRESNEL_SHARE = 0.45
-#: Standard deviations from which on a mean profile speaks for a layer.
+#: Standard deviations from which on a mean profile speaks for a layer, against nothing and against a wedge.
 CLEAR = 5.0
+#: Images in which a layer is less than half as bright as the particle; in bright field it is about half.
+FAINT = ("adf",)
 #: Detection limit of a bright-field image at least, in Fresnel lengths.
 HIDDEN = 2.0
 #: Share of a bare surface's segments that fringes and noise may lift above their limits: what the simulated
@@ -87,13 +90,12 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
     limited = _limited(trace, seen, header)
     seen.trace = replace(trace, **edges, point=edges["outer"], false_share=FALSE_SHARE, **limited)
     profile = found.profile
-    if profile.significance < CLEAR and _stand_out(seen.trace):
-        # Chosen segments make a layer of any structure: the mean of all has to show it as well.
-        seen.trace = None
-        seen.reason = (
-            "single segments stand out, but the mean profile is no better with a layer than without "
-            f"({profile.significance:.1f} standard deviations, {CLEAR:g} are asked)"
-        )
+    rim = None
+    if _stand_out(seen.trace):
+        rim = _rim(found, seen.trace.present, step, settings)
+        why = _doubt(profile, rim, header.modality)
+        if why:
+            seen.trace, seen.reason = None, why
     seen.entry |= {
         "kernel": profile.kind,
         "compared": profile.compared,
@@ -102,7 +104,25 @@ def measure(image, pixel_nm: float, header, config: dict) -> Seen:
         "chi2_per_dof": profile.chi2_per_dof,
         "significance": profile.significance,
     }
+    if rim is not None:
+        seen.entry["rim"] = asdict(rim)
     return seen
+
+
+def _rim(found: Found, present, step: float, settings: dict) -> Rim | None:
+    batch, fitted = found.profile.fitted
+    return compare(batch, fitted, present, step, settings["max_thickness_nm"])
+
+
+def _doubt(profile: Profile, rim: Rim | None, modality: str) -> str:
+    """Why what stands out is not called a layer; empty where it is."""
+    if profile.significance < CLEAR:
+        # Chosen segments make a layer of any structure: the mean of all has to show it as well.
+        return (
+            "single segments stand out, but the mean profile is no better with a layer than without "
+            f"({profile.significance:.1f} standard deviations, {CLEAR:g} are asked)"
+        )
+    return "" if rim is None else why_no_layer(rim, CLEAR, modality in FAINT)
 
 
 def between_plateaus(smooth, half: float, reach_pixels: float) -> float:
